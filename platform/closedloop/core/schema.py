@@ -1,0 +1,106 @@
+"""Tables of the metadata store; alembic revisions in ``migrations/`` follow them.
+
+Times are UTC in Unix seconds (float), so that SQLite and PostgreSQL compare them alike.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+VERSION_TABLE = "closedloop_schema_version"  # MLflow owns the name alembic_version
+
+user = sa.Table(
+    "app_user",
+    metadata,
+    sa.Column("name", sa.String(120), primary_key=True),
+    sa.Column("role", sa.String(20), nullable=False),
+    sa.Column("password_hash", sa.String(255), nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("disabled", sa.Boolean, nullable=False, default=False),
+)
+
+api_key = sa.Table(
+    "api_key",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),  # public half of the key
+    sa.Column("client", sa.String(120), nullable=False),
+    sa.Column("tenant", sa.String(120), nullable=False),  # '*' reaches every tenant
+    sa.Column("secret_hash", sa.String(64), nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float),
+    sa.Column("revoked_at", sa.Float),
+)
+
+task = sa.Table(
+    "task",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("queue", sa.String(200), nullable=False),  # the model reference it feeds
+    sa.Column("sample_id", sa.String(64), nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("reason", sa.String(300), nullable=False, default=""),
+    sa.Column("suggestion", sa.String(200)),
+    sa.Column("details", sa.JSON, nullable=False),
+    sa.Column("priority", sa.Float, nullable=False, default=0.0),
+    sa.Column("votes_needed", sa.Integer, nullable=False, default=1),
+    sa.Column("votes", sa.Integer, nullable=False, default=0),
+    sa.Column("skips", sa.Integer, nullable=False, default=0),
+    sa.Column("state", sa.String(12), nullable=False, default="open"),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.UniqueConstraint("queue", "sample_id"),
+    sa.Index("task_next", "queue", "state", "priority"),
+)
+
+lease = sa.Table(
+    "lease",
+    metadata,
+    sa.Column("token", sa.String(32), primary_key=True),
+    sa.Column("task_id", sa.ForeignKey("task.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("annotator", sa.String(120), nullable=False),
+    sa.Column("leased_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+    sa.UniqueConstraint("task_id", "annotator"),
+    sa.Index("lease_annotator", "annotator", "expires_at"),
+)
+
+vote = sa.Table(
+    "vote",
+    metadata,
+    sa.Column("token", sa.String(32), primary_key=True),  # the lease it answers: idempotency key
+    sa.Column("task_id", sa.ForeignKey("task.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("annotator", sa.String(120), nullable=False),
+    sa.Column("label", sa.String(200)),  # NULL: skipped
+    sa.Column("simulated", sa.Boolean, nullable=False, default=False),
+    sa.Column("submitted_at", sa.Float, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.UniqueConstraint("task_id", "annotator"),
+    sa.Index("vote_annotator", "annotator", "submitted_at"),
+)
+
+run = sa.Table(
+    "workflow_run",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("workflow", sa.String(40), nullable=False),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("params", sa.JSON, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("summary", sa.JSON, nullable=False),
+    sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+)
+
+stage = sa.Table(
+    "workflow_stage",
+    metadata,
+    sa.Column("run_id", sa.ForeignKey("workflow_run.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(60), nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("rows", sa.Integer, nullable=False, default=0),
+    sa.Column("details", sa.JSON, nullable=False),
+    sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+)

@@ -1,0 +1,96 @@
+"""Where the platform keeps its state and listens, read once from the environment.
+
+Every value has an embedded default below ``home``, so that one machine needs no
+configuration; a cluster sets the URLs instead (PostgreSQL, an object store). Settings are
+passed in, never read at import time.
+
+====================  ===========================  =======================================
+variable              default                      meaning
+====================  ===========================  =======================================
+CLOSEDLOOP_HOME       ./.closedloop                state of an embedded installation
+CLOSEDLOOP_STORE      sqlite file below home       metadata store (any SQLAlchemy URL)
+CLOSEDLOOP_EVENT_LOG  sqlite file below home       event log
+CLOSEDLOOP_LAKE       folder below home            Delta tables
+CLOSEDLOOP_REGISTRY   sqlite file below home       MLflow store (tracking and registry)
+CLOSEDLOOP_ARTIFACTS  folder below home            model files
+CLOSEDLOOP_API_PORT   8000                         Ray Serve
+CLOSEDLOOP_APP_PORT   8501                         Streamlit
+CLOSEDLOOP_DASHBOARD_PORT  8265                    Ray dashboard (loopback only)
+CLOSEDLOOP_RAY_ADDRESS     (none: start embedded)  Ray cluster to join
+====================  ===========================  =======================================
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Places and ports of one installation.
+
+    Examples
+    --------
+    >>> Settings(home="/srv/closedloop").store_url
+    'sqlite:////srv/closedloop/store.db'
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CLOSEDLOOP_", frozen=True, extra="ignore")
+
+    home: Path = Path(".closedloop")
+    store: str = ""
+    event_log: str = ""
+    lake: str = ""
+    registry: str = ""
+    artifacts: str = ""
+    api_port: int = Field(8000, ge=1, le=65535)
+    app_port: int = Field(8501, ge=1, le=65535)
+    dashboard_port: int = Field(8265, ge=1, le=65535)
+    ray_address: str = ""
+
+    @property
+    def root(self) -> Path:
+        """Absolute folder of the embedded state."""
+        return self.home.expanduser().resolve()
+
+    @property
+    def store_url(self) -> str:
+        """SQLAlchemy URL of the metadata store."""
+        return self.store or f"sqlite:///{self.root / 'store.db'}"
+
+    @property
+    def event_log_url(self) -> str:
+        """URL of the event log."""
+        return self.event_log or f"sqlite:///{self.root / 'events.db'}"
+
+    @property
+    def lake_url(self) -> str:
+        """Folder or object-store URL that holds the Delta tables."""
+        return self.lake or str(self.root / "lake")
+
+    @property
+    def registry_url(self) -> str:
+        """MLflow tracking and registry URI; another database than the metadata store."""
+        return self.registry or f"sqlite:///{self.root / 'registry.db'}"
+
+    @property
+    def artifacts_url(self) -> str:
+        """Folder or URL that holds model files."""
+        return self.artifacts or str(self.root / "artifacts")
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that make another process see these settings."""
+        return {
+            "CLOSEDLOOP_HOME": str(self.root),
+            "CLOSEDLOOP_STORE": self.store_url,
+            "CLOSEDLOOP_EVENT_LOG": self.event_log_url,
+            "CLOSEDLOOP_LAKE": self.lake_url,
+            "CLOSEDLOOP_REGISTRY": self.registry_url,
+            "CLOSEDLOOP_ARTIFACTS": self.artifacts_url,
+            "CLOSEDLOOP_API_PORT": str(self.api_port),
+            "CLOSEDLOOP_APP_PORT": str(self.app_port),
+            "CLOSEDLOOP_DASHBOARD_PORT": str(self.dashboard_port),
+            "CLOSEDLOOP_RAY_ADDRESS": self.ray_address,
+        }

@@ -1,0 +1,133 @@
+"""The metadata store: users, keys, tasks, votes and workflow runs.
+
+SQLite serves one machine, PostgreSQL a team; both run the same schema and the same tests.
+SQLite is opened in WAL mode with ``synchronous=FULL``: a label that was acknowledged
+survives a power loss. Writers begin with ``BEGIN IMMEDIATE``, so that two of them wait for
+each other instead of failing half-way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from closedloop.core.errors import EngineError, InputError
+from closedloop.core.schema import VERSION_TABLE
+
+_BUSY_TIMEOUT_MS = 30_000
+
+
+class Store:
+    """A connection pool to the metadata store.
+
+    Parameters
+    ----------
+    url : str
+        SQLAlchemy URL, ``sqlite:///FILE`` or ``postgresql+psycopg://…``.
+
+    Examples
+    --------
+    >>> store = Store.open("sqlite:////tmp/store.db")  # doctest: +SKIP
+    >>> with store.write() as connection:              # doctest: +SKIP
+    ...     connection.execute(sa.insert(schema.user).values(...))
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._engine = _engine(url)
+
+    @classmethod
+    def open(cls, url: str) -> Store:
+        """Connect and bring the schema up to date.
+
+        Raises
+        ------
+        InputError
+            The URL cannot be understood.
+        EngineError
+            The database cannot be reached or written.
+        """
+        store = cls(url)
+        store.migrate()
+        return store
+
+    def migrate(self) -> None:
+        """Apply the alembic revisions that this database lacks."""
+        from alembic import command
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+        config.set_main_option("version_table", VERSION_TABLE)
+        try:
+            with self.write() as connection:
+                if connection.dialect.name == "postgresql":
+                    # Two processes that start together must not both create the tables.
+                    connection.execute(sa.text("SELECT pg_advisory_xact_lock(7305108)"))
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except sa.exc.SQLAlchemyError as error:
+            raise EngineError(
+                f"The metadata store {self.engine_name} cannot be opened: {_first_line(error)}",
+                remedy="Check CLOSEDLOOP_STORE, free disk space and the database's permissions.",
+            ) from error
+
+    @property
+    def engine_name(self) -> str:
+        """The URL without its password, for messages."""
+        return sa.make_url(self.url).render_as_string(hide_password=True)
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """One read-write transaction; commits on leaving, rolls back on an exception."""
+        writer = self._engine.connect().execution_options(closedloop_write=True)
+        with writer as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One read-only transaction."""
+        with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        """Give the pool's connections back."""
+        self._engine.dispose()
+
+
+def _engine(url: str) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise InputError(
+            f"The metadata store URL {url!r} cannot be read.",
+            remedy="Write it as sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST/NAME.",
+        ) from error
+    if parsed.get_backend_name() != "sqlite":
+        return sa.create_engine(parsed, pool_pre_ping=True)
+
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(parsed, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000})
+
+    @sa.event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # SQLAlchemy's BEGIN below is the only one
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("closedloop_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
