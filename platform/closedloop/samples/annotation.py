@@ -9,10 +9,12 @@ metadata store; a process that dies in the middle of any call leaves the queue c
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +26,7 @@ from closedloop.core.store import Store
 
 DEFAULT_LEASE_S = 300.0
 _MAX_LABEL_CHARS = 200
+_POSTGRES_LOCK = 7305109  # any number that no other part of the platform locks on
 _MAX_SKIPS = 3  # after that many skips a task is set aside instead of going round for ever
 
 
@@ -139,7 +142,7 @@ class AnnotationQueue:
         ]
         if not rows:
             return 0
-        with self._store.write() as connection:
+        with self._write() as connection:
             count = sa.select(sa.func.count()).where(schema.task.c.queue == queue)
             before = connection.execute(count).scalar_one()
             connection.execute(_insert(connection, schema.task).on_conflict_do_nothing(), rows)
@@ -160,7 +163,7 @@ class AnnotationQueue:
         """
         now = self._clock()
         task, lease, vote = schema.task, schema.lease, schema.vote
-        with self._store.write() as connection:
+        with self._write() as connection:
             connection.execute(sa.delete(lease).where(lease.c.expires_at <= now))
             held = sa.select(task, lease.c.token, lease.c.expires_at).join(
                 lease, lease.c.task_id == task.c.id
@@ -190,8 +193,6 @@ class AnnotationQueue:
             )
             if queue is not None:
                 free = free.where(task.c.queue == queue)
-            if connection.dialect.name == "postgresql":
-                free = free.with_for_update(skip_locked=True)
             expires_at = now + lease_s
             taken = [(row, secrets.token_hex(16)) for row in connection.execute(free)]
             if taken:
@@ -244,32 +245,86 @@ class AnnotationQueue:
 
     def release(self, token: str) -> None:
         """Give a task back unanswered."""
-        with self._store.write() as connection:
+        with self._write() as connection:
             connection.execute(sa.delete(schema.lease).where(schema.lease.c.token == token))
+
+    def renew(self, token: str, *, lease_s: float = DEFAULT_LEASE_S) -> float:
+        """Hold a leased task for ``lease_s`` seconds from now.
+
+        Returns
+        -------
+        float
+            When the lease now ends, in Unix seconds.
+
+        Raises
+        ------
+        Conflict
+            The lease has run out.
+        """
+        now = self._clock()
+        lease = schema.lease
+        with self._write() as connection:
+            renewed = connection.execute(
+                sa.update(lease)
+                .where(lease.c.token == token, lease.c.expires_at > now)
+                .values(expires_at=now + lease_s)
+            ).rowcount
+        if not renewed:
+            raise Conflict(
+                "The lease on this task has run out.",
+                remedy="Take the next task; this one waits for whoever comes first.",
+            )
+        return now + lease_s
 
     def undo(self, annotator: str, token: str) -> LeasedTask:
         """Take back one's own answer and hold the task again.
+
+        Calling it a second time, before the new lease is answered, returns the same lease.
 
         Raises
         ------
         NotFound
             That annotator gave no such answer.
+        Conflict
+            The answer was a skip, and others have taken or finished the task since.
         """
         now = self._clock()
-        task, vote = schema.task, schema.vote
-        with self._store.write() as connection:
+        task, vote, lease = schema.task, schema.vote, schema.lease
+        fresh = hashlib.sha256(f"undo {token}".encode()).hexdigest()[:32]
+        with self._write() as connection:
             row = connection.execute(
                 sa.select(task, vote.c.label)
                 .join(vote, vote.c.task_id == task.c.id)
                 .where(vote.c.token == token, vote.c.annotator == annotator)
             ).one_or_none()
             if row is None:
+                held = connection.execute(
+                    sa.select(task, lease.c.token, lease.c.expires_at)
+                    .join(lease, lease.c.task_id == task.c.id)
+                    .where(
+                        lease.c.token == fresh,
+                        lease.c.annotator == annotator,
+                        lease.c.expires_at > now,
+                    )
+                ).one_or_none()
+                if held is not None:
+                    return _leased(held, fresh, held.expires_at)
                 raise NotFound(
                     f"{annotator} has no answer {token!r} to take back.",
                     remedy="It may be taken back already; reload the page.",
                 )
-            connection.execute(sa.delete(vote).where(vote.c.token == token))
             skipped = row.label is None
+            others = connection.execute(
+                sa.select(sa.func.count()).where(
+                    lease.c.task_id == row.id, lease.c.expires_at > now
+                )
+            ).scalar_one()
+            if skipped and row.votes + others >= row.votes_needed:
+                raise Conflict(
+                    "Somebody else has taken the skipped task.",
+                    remedy="Go on with the next one.",
+                )
+            connection.execute(sa.delete(vote).where(vote.c.token == token))
             connection.execute(
                 sa.update(task)
                 .where(task.c.id == row.id)
@@ -279,9 +334,9 @@ class AnnotationQueue:
                     skips=row.skips - skipped,
                 )
             )
-            fresh, expires_at = secrets.token_hex(16), now + DEFAULT_LEASE_S
+            expires_at = now + DEFAULT_LEASE_S
             connection.execute(
-                sa.insert(schema.lease).values(
+                sa.insert(lease).values(
                     token=fresh,
                     task_id=row.id,
                     annotator=annotator,
@@ -359,11 +414,24 @@ class AnnotationQueue:
                 for row in connection.execute(query)
             ]
 
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        """One transaction that changes tasks, leases or votes, alone among such.
+
+        Whether a task is free depends on rows of three tables. SQLite's writers wait for each
+        other anyway; on PostgreSQL two of them could each see the same task free (row locks
+        do not help: the lease that takes it is a new row), so they take turns by a lock.
+        """
+        with self._store.write() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_POSTGRES_LOCK})"))
+            yield connection
+
     def _answer(self, answers: Sequence[tuple[str, str | None]], simulated: bool) -> int:
         now = self._clock()
         task, lease, vote = schema.task, schema.lease, schema.vote
         tokens = [token for token, _ in answers]
-        with self._store.write() as connection:
+        with self._write() as connection:
             known = set(
                 connection.execute(sa.select(vote.c.token).where(vote.c.token.in_(tokens)))
                 .scalars()
