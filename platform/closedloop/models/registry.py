@@ -1,0 +1,448 @@
+"""The model registry: versions of each model, where their files are, and who is champion.
+
+It stands on MLflow's registry, so that MLflow's own tools read it: a version's ``source`` is
+the folder that holds ``model.skops``, its tags carry the file's SHA-256, the metrics and what
+the model was trained on, and the aliases ``champion`` and ``challenger`` point at versions.
+Whoever moves an alias, by this class or by any other MLflow client, is followed by serving.
+
+The file is stored under its own hash before the version exists: a crash in between leaves a
+file that nothing names, never a version without a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from closedloop.core.errors import EngineError, InputError, NotFound
+from closedloop.models.mlflow_client import open_mlflow, sqlite_file
+from closedloop.models.reference import ModelRef
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+    from mlflow.entities.model_registry import RegisteredModel
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+MODEL_FILE = "model.skops"
+
+_SHA256 = "closedloop.sha256"
+_METRICS = "closedloop.metrics"
+_LABELS = "closedloop.labels"
+_HISTORY = "closedloop.former_champions"  # tag of the model: JSON list of versions, oldest first
+_OWN_TAGS = (_SHA256, _METRICS, _LABELS)
+_HISTORY_LENGTH = 50
+_PAGE = 1000  # MLflow's ceiling for registered models in one answer
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelVersion:
+    """One version of a model as the registry remembers it."""
+
+    ref: ModelRef
+    version: int
+    path: str  # the model file
+    sha256: str
+    created_at: float  # Unix seconds
+    run_id: str | None = None  # MLflow run that trained it
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Champion:
+    """What serving needs to know of a champion."""
+
+    ref: ModelRef
+    version: int
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSummary:
+    """A model and where its aliases point."""
+
+    ref: ModelRef
+    latest: int
+    champion: int | None = None
+    challenger: int | None = None
+
+
+class Registry:
+    """Versions and aliases in MLflow, files below ``artifacts_url``.
+
+    Parameters
+    ----------
+    registry_url : str
+        SQLAlchemy URL of MLflow's store.
+    artifacts_url : str
+        Folder for model files; on a cluster one that every node mounts.
+
+    Raises
+    ------
+    InputError
+        A URL is not supported.
+    EngineError
+        The store cannot be opened.
+
+    Examples
+    --------
+    >>> registry = Registry(settings.registry_url, settings.artifacts_url)  # doctest: +SKIP
+    >>> version = registry.register(ref, file, sha256, {"accuracy": 0.91})  # doctest: +SKIP
+    >>> registry.promote(ref, version)                                      # doctest: +SKIP
+    """
+
+    def __init__(self, registry_url: str, artifacts_url: str) -> None:
+        self._artifacts = _folder(artifacts_url)
+        self._database = sqlite_file(registry_url)
+        self._client = open_mlflow(registry_url, str(self._artifacts))
+        # A version's file never changes, so what it says is asked for once. The time of the
+        # model's creation is in the key: a model that is deleted and made again starts at 1.
+        self._known: dict[tuple[str, int, int], Champion] = {}
+
+    def register(
+        self,
+        ref: ModelRef,
+        file: Path,
+        sha256: str,
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str] | None = None,
+        *,
+        labels: tuple[str, ...] = (),
+        run_id: str | None = None,
+    ) -> int:
+        """Store a model file and make it the next version of ``ref``; no alias moves.
+
+        Parameters
+        ----------
+        file : Path
+            A saved model; it is copied.
+        sha256 : str
+            What its content must hash to, 64 hexadecimal digits.
+        metrics : mapping of str to float
+            Figures of its evaluation.
+        tags : mapping of str to str, optional
+            What it was made from: lake version, training set, parameters.
+        labels : tuple of str, optional
+            The classes it tells apart.
+        run_id : str, optional
+            MLflow run that trained it.
+
+        Returns
+        -------
+        int
+            The version.
+
+        Raises
+        ------
+        InputError
+            The file is missing or hashes to something else.
+        """
+        stored = self._store_file(ref, file, sha256)
+        name = str(ref)
+        own = {
+            _SHA256: sha256,
+            _METRICS: json.dumps(dict(metrics)),
+            _LABELS: json.dumps(labels, ensure_ascii=False),
+        }
+        with _mlflow_errors(name):
+            self._ensure_model(name)
+            made = self._client.create_model_version(
+                name, source=str(stored.parent), run_id=run_id, tags={**(tags or {}), **own}
+            )
+        return int(made.version)
+
+    def promote(self, ref: ModelRef, version: int) -> int | None:
+        """Make a version the champion and return the version that was champion before.
+
+        Raises
+        ------
+        NotFound
+            The model or the version does not exist.
+        """
+        name = str(ref)
+        with _mlflow_errors(f"version {version} of {name}"):
+            model = self._client.get_registered_model(name)
+            former = _alias(model, CHAMPION)
+            if former == version:
+                return former
+            self._client.get_model_version(name, str(version))
+            if former is not None:
+                self._set_history(name, [*_history(model), former])
+            self._client.set_registered_model_alias(name, CHAMPION, str(version))
+        return former
+
+    def restore_champion(self, ref: ModelRef) -> tuple[int, int]:
+        """Give ``champion`` back to the version that had it before; return (from, to).
+
+        Raises
+        ------
+        NotFound
+            There was no champion before this one.
+        """
+        name = str(ref)
+        with _mlflow_errors(name):
+            model = self._client.get_registered_model(name)
+            current = _alias(model, CHAMPION)
+            existing = {version.version for version in self.versions(ref)}
+            history = [v for v in _history(model) if v in existing]
+            while history and history[-1] == current:  # a promotion that ended half-way
+                history.pop()
+            if current is None or not history:
+                raise NotFound(
+                    f"{name} has no former champion to go back to.",
+                    remedy=f"Release one of its versions: {sorted(existing) or 'there are none'}.",
+                )
+            # The alias moves first: if the process ends here, rolling back again changes nothing.
+            self._client.set_registered_model_alias(name, CHAMPION, str(history[-1]))
+            self._set_history(name, history[:-1])
+        return current, history[-1]
+
+    def set_challenger(self, ref: ModelRef, version: int) -> None:
+        """Point ``challenger`` at a version.
+
+        Raises
+        ------
+        NotFound
+            The model or the version does not exist.
+        """
+        with _mlflow_errors(f"version {version} of {ref}"):
+            self._client.set_registered_model_alias(str(ref), CHALLENGER, str(version))
+
+    def clear_challenger(self, ref: ModelRef) -> None:
+        """Take ``challenger`` away; nothing happens where there is none."""
+        with _mlflow_errors(str(ref)):
+            self._client.delete_registered_model_alias(str(ref), CHALLENGER)
+
+    def resolve(self, ref: ModelRef, alias: str = CHAMPION) -> ModelVersion:
+        """Return the version that an alias points at.
+
+        Raises
+        ------
+        NotFound
+            The model has no such alias.
+        """
+        with _mlflow_errors(f"{alias} of {ref}"):
+            return _version(ref, self._client.get_model_version_by_alias(str(ref), alias))
+
+    def get(self, ref: ModelRef, version: int) -> ModelVersion:
+        """Return one version.
+
+        Raises
+        ------
+        NotFound
+            It does not exist.
+        """
+        with _mlflow_errors(f"version {version} of {ref}"):
+            return _version(ref, self._client.get_model_version(str(ref), str(version)))
+
+    def versions(self, ref: ModelRef) -> list[ModelVersion]:
+        """Return every version, oldest first; empty for an unknown model."""
+        with _mlflow_errors(str(ref)):
+            found = self._pages(self._client.search_model_versions, f"name='{ref}'")
+        ours = [v for v in found if v.tags.get(_SHA256)]
+        return sorted((_version(ref, v) for v in ours), key=lambda version: version.version)
+
+    def models(self) -> list[ModelSummary]:
+        """Return every model that closedloop registered, by name."""
+        summaries = []
+        for model in self._registered():
+            ref = _parse(model.name)
+            latest = [int(version.version) for version in model.latest_versions]
+            if ref is not None and latest:
+                summaries.append(
+                    ModelSummary(
+                        ref=ref,
+                        latest=max(latest),
+                        champion=_alias(model, CHAMPION),
+                        challenger=_alias(model, CHALLENGER),
+                    )
+                )
+        return sorted(summaries, key=lambda summary: summary.ref)
+
+    def champions(self) -> list[Champion]:
+        """Return the champion of every model, by name.
+
+        One query lists a thousand models with their aliases; a version is looked up the first
+        time it is seen. Models of other makers (no reference, no hash) are left out.
+        """
+        found = []
+        for model in self._registered():
+            ref, version = _parse(model.name), _alias(model, CHAMPION)
+            if ref is None or version is None:
+                continue
+            key = (model.name, model.creation_timestamp, version)
+            if key not in self._known:
+                try:
+                    known = self.get(ref, version)
+                except NotFound:  # deleted since it was listed, or another maker's
+                    continue
+                self._known[key] = Champion(
+                    ref=ref, version=version, path=known.path, sha256=known.sha256
+                )
+            found.append(self._known[key])
+        return sorted(found, key=lambda champion: champion.ref)
+
+    def change_token(self) -> tuple[int, ...] | None:
+        """Return a value that differs after any write to the store, without asking it.
+
+        None means that this kind of store has no such sign and must be asked. Two writes in
+        one tick of the file system's clock may share a value, so ask now and then regardless.
+        """
+        if self._database is None:
+            return None
+        token: list[int] = []
+        for suffix in ("", "-wal"):
+            try:
+                status = os.stat(f"{self._database}{suffix}")
+            except FileNotFoundError:
+                continue
+            token += [status.st_mtime_ns, status.st_size]
+        return tuple(token)
+
+    def _registered(self) -> list[RegisteredModel]:
+        with _mlflow_errors("the registry"):
+            return self._pages(self._client.search_registered_models, None)
+
+    @staticmethod
+    def _pages(search: Any, filter_string: str | None) -> list[Any]:
+        found: list[Any] = []
+        token = None
+        while True:
+            page = search(filter_string=filter_string, max_results=_PAGE, page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def _ensure_model(self, name: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _set_history(self, name: str, versions: list[int]) -> None:
+        kept = json.dumps(versions[-_HISTORY_LENGTH:])
+        self._client.set_registered_model_tag(name, _HISTORY, kept)
+
+    def _store_file(self, ref: ModelRef, file: Path, sha256: str) -> Path:
+        folder = self._artifacts / ref.tenant / ref.algorithm / ref.name / sha256
+        target = folder / MODEL_FILE
+        try:
+            actual = _hash(file)
+            if actual != sha256:
+                raise InputError(
+                    f"The model file {file} hashes to {actual[:12]}…, not to {sha256[:12]}….",
+                    remedy="It changed after it was saved; save the model again.",
+                )
+            folder.mkdir(parents=True, exist_ok=True)
+            # A rename is atomic: a reader sees the whole file or none.
+            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as copy:
+                try:
+                    with file.open("rb") as source:
+                        shutil.copyfileobj(source, copy)
+                    copy.flush()
+                    os.fsync(copy.fileno())
+                    os.chmod(copy.name, 0o644)
+                    os.replace(copy.name, target)
+                except BaseException:
+                    os.unlink(copy.name)
+                    raise
+        except FileNotFoundError as error:
+            raise InputError(
+                f"The model file {file} does not exist.", remedy="Save the model first."
+            ) from error
+        except OSError as error:
+            raise EngineError(
+                f"The model file {file} could not be stored in {folder}: {error}",
+                remedy="Check CLOSEDLOOP_ARTIFACTS, its permissions and free disk space.",
+            ) from error
+        return target
+
+
+def _folder(artifacts_url: str) -> Path:
+    scheme, separator, rest = artifacts_url.partition("://")
+    if separator and scheme != "file":
+        raise InputError(
+            f"Model files cannot be kept at {artifacts_url!r}.",
+            remedy="Set CLOSEDLOOP_ARTIFACTS to a folder; on a cluster, one that all nodes mount.",
+        )
+    return Path(rest if separator else artifacts_url).expanduser().resolve()
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _alias(model: RegisteredModel, alias: str) -> int | None:
+    version = model.aliases.get(alias)
+    return None if version is None else int(version)
+
+
+def _history(model: RegisteredModel) -> list[int]:
+    return [int(version) for version in json.loads(model.tags.get(_HISTORY, "[]"))]
+
+
+def _parse(name: str) -> ModelRef | None:
+    try:
+        return ModelRef.parse(name)
+    except InputError:
+        return None
+
+
+def _version(ref: ModelRef, found: MlflowVersion) -> ModelVersion:
+    if not found.tags.get(_SHA256):
+        raise NotFound(
+            f"Version {found.version} of {ref} was not registered by closedloop: it has no hash.",
+            remedy="Register its file with closedloop, which records the hash serving checks.",
+        )
+    return ModelVersion(
+        ref=ref,
+        version=int(found.version),
+        path=f"{found.source}/{MODEL_FILE}",
+        sha256=found.tags[_SHA256],
+        created_at=found.creation_timestamp / 1000,
+        run_id=found.run_id or None,
+        metrics=json.loads(found.tags.get(_METRICS, "{}")),
+        labels=tuple(json.loads(found.tags.get(_LABELS, "[]"))),
+        tags={k: v for k, v in found.tags.items() if k not in _OWN_TAGS},
+    )
+
+
+@contextmanager
+def _mlflow_errors(what: str) -> Iterator[None]:
+    """Turn MLflow's errors into the platform's."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise NotFound(
+                f"The registry has no {what}.", remedy="See 'closedloop models list'."
+            ) from error
+        raise _unreachable(error) from error
+    except SQLAlchemyError as error:
+        raise _unreachable(error) from error
+
+
+def _unreachable(error: Exception) -> EngineError:
+    return EngineError(
+        f"The model registry did not answer: {str(error).splitlines()[0]}",
+        remedy="Check CLOSEDLOOP_REGISTRY and that its database is up.",
+    )
