@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from closedloop.core.errors import EngineError, InputError
 from closedloop.data.event import Event
@@ -43,6 +44,9 @@ class EventLog(Protocol):
     def read(self, offset: int, *, limit: int) -> list[LoggedEvent]:
         """Return up to ``limit`` events from ``offset`` (inclusive) on, in order."""
 
+    def get(self, event_id: str) -> Event | None:
+        """Return the event with this id, None where the log has none."""
+
     def end(self) -> int:
         """Return the offset that the next event will get or exceed."""
 
@@ -59,11 +63,13 @@ class EventLog(Protocol):
 class SqliteEventLog:
     """The embedded event log, one SQLite file; many processes may append and read.
 
-    ``synchronous=FULL`` makes an acknowledged append survive a power loss.
+    ``synchronous=FULL`` makes an acknowledged append survive a power loss. Threads of one
+    process share the connection and take turns.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._turn = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
@@ -97,19 +103,8 @@ class SqliteEventLog:
             for e in events
         ]
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                before = self._connection.total_changes
-                self._connection.executemany(
-                    "INSERT INTO event (event_id, payload) VALUES (?, ?)"
-                    " ON CONFLICT (event_id) DO NOTHING",
-                    rows,
-                )
-                new = self._connection.total_changes - before
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
+            with self._turn:
+                new = self._insert(rows)
         except sqlite3.Error as error:
             raise EngineError(
                 f"{len(rows)} events could not be written to {self._path}: {error}",
@@ -117,22 +112,43 @@ class SqliteEventLog:
             ) from error
         return Appended(new=new, duplicates=len(rows) - new)
 
+    def _insert(self, rows: list[tuple[str, str]]) -> int:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            before = self._connection.total_changes
+            self._connection.executemany(
+                "INSERT INTO event (event_id, payload) VALUES (?, ?)"
+                " ON CONFLICT (event_id) DO NOTHING",
+                rows,
+            )
+            new = self._connection.total_changes - before
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        return new
+
     def read(self, offset: int, *, limit: int) -> list[LoggedEvent]:
         """Return a page of events."""
-        rows = self._connection.execute(
+        rows = self._query(
             "SELECT offset, payload FROM event WHERE offset >= ? ORDER BY offset LIMIT ?",
             (offset, limit),
         )
         return [LoggedEvent(offset=o, event=Event.from_record(json.loads(p))) for o, p in rows]
 
+    def get(self, event_id: str) -> Event | None:
+        """Look one event up by its id."""
+        rows = self._query("SELECT payload FROM event WHERE event_id = ?", (event_id,))
+        return Event.from_record(json.loads(rows[0][0])) if rows else None
+
     def end(self) -> int:
         """Return one past the last offset."""
-        (last,) = self._connection.execute("SELECT max(offset) FROM event").fetchone()
+        ((last,),) = self._query("SELECT max(offset) FROM event", ())
         return (last or 0) + 1
 
     def commit(self, consumer: str, offset: int) -> None:
         """Remember a consumer's place."""
-        self._connection.execute(
+        self._query(
             "INSERT INTO consumer VALUES (?, ?)"
             " ON CONFLICT (name) DO UPDATE SET offset = excluded.offset",
             (consumer, offset),
@@ -140,14 +156,23 @@ class SqliteEventLog:
 
     def committed(self, consumer: str) -> int:
         """Return a consumer's place."""
-        row = self._connection.execute(
-            "SELECT offset FROM consumer WHERE name = ?", (consumer,)
-        ).fetchone()
-        return row[0] if row else 0
+        rows = self._query("SELECT offset FROM consumer WHERE name = ?", (consumer,))
+        return rows[0][0] if rows else 0
+
+    def _query(self, statement: str, values: tuple[object, ...]) -> list[Any]:
+        try:
+            with self._turn:
+                return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise EngineError(
+                f"The event log {self._path} did not answer: {error}",
+                remedy="Check that its disk is there and not full, then try again.",
+            ) from error
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        with self._turn:
+            self._connection.close()
 
 
 def open_event_log(url: str) -> EventLog:
