@@ -1,0 +1,166 @@
+"""The Ray cluster under the platform: join the one there is, or start an embedded one.
+
+An embedded cluster lives and dies with the process that started it, and leaves its address in
+``HOME/ray.json`` meanwhile, so that the app and a second command find it. Its control plane
+asks for a token that only this user can read, and its dashboard listens on loopback only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from closedloop.core.errors import Conflict, EngineError
+from closedloop.core.java import prepare_environment
+from closedloop.core.ports import port_is_free
+from closedloop.core.settings import Settings
+
+NAMESPACE = "closedloop"
+_LOGICAL_CPUS_BESIDE_CORES = 2  # a Spark executor, replicas and trials must not starve each other
+_OBJECT_STORE_BYTES = 512 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cluster:
+    """A Ray cluster that this process has joined."""
+
+    address: str
+    dashboard_url: str
+    embedded: bool
+
+
+@contextmanager
+def ray_cluster(settings: Settings) -> Iterator[Cluster]:
+    """Join the configured cluster, or the embedded one of this home, or start that.
+
+    Raises
+    ------
+    EngineError
+        The cluster cannot be reached or started.
+    Conflict
+        The dashboard's port is taken.
+    """
+    address = settings.ray_address or running_address(settings)
+    if address:
+        yield _join(settings, address)
+        _leave()
+        return
+    yield from _embedded(settings)
+
+
+def running_address(settings: Settings) -> str:
+    """Return the address of this home's embedded cluster; empty where none runs."""
+    try:
+        state = json.loads(_state_file(settings).read_text())
+        os.kill(state["pid"], 0)
+    except (OSError, ValueError, KeyError):
+        return ""
+    return state["address"]
+
+
+def prepare_ray(settings: Settings) -> None:
+    """Set what every Ray process of this installation must inherit."""
+    prepare_environment()
+    if "RAY_AUTH_TOKEN" not in os.environ and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(_token_file(settings))
+    if "ray" in sys.modules:  # Ray read the mode of authentication when it was imported
+        from ray._raylet import Config
+
+        Config.initialize("")
+
+
+def _join(settings: Settings, address: str) -> Cluster:
+    import ray
+
+    prepare_ray(settings)
+    try:
+        context = ray.init(
+            address=address, namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR"
+        )
+    except Exception as error:
+        raise EngineError(
+            f"The Ray cluster at {address} cannot be joined: {_first_line(error)}",
+            remedy="Check CLOSEDLOOP_RAY_ADDRESS and the token (RAY_AUTH_TOKEN_PATH).",
+        ) from error
+    url = f"http://{context.dashboard_url}" if context.dashboard_url else ""
+    return Cluster(address=address, dashboard_url=url, embedded=False)
+
+
+def _embedded(settings: Settings) -> Iterator[Cluster]:
+    import ray
+
+    if not port_is_free(settings.dashboard_port):
+        raise Conflict(
+            f"Port {settings.dashboard_port} of the Ray dashboard is taken.",
+            remedy="Stop what uses it, or set CLOSEDLOOP_DASHBOARD_PORT to a free port.",
+        )
+    prepare_ray(settings)
+    # Below /tmp and short: a Unix socket's path may have 107 characters.
+    folder = tempfile.mkdtemp(prefix="cl-ray-")
+    os.environ["JDK_JAVA_OPTIONS"] += f" -Dray.logging.dir={folder}/java"
+    try:
+        context = ray.init(
+            num_cpus=(os.cpu_count() or 1) + _LOGICAL_CPUS_BESIDE_CORES,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            include_dashboard=True,
+            dashboard_host="127.0.0.1",
+            dashboard_port=settings.dashboard_port,
+            namespace=NAMESPACE,
+            log_to_driver=False,  # RayDP's driver would feed its own log back to itself
+            logging_level="ERROR",
+            _temp_dir=folder,
+            _node_ip_address="127.0.0.1",
+        )
+    except Exception as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise EngineError(
+            f"Ray did not start: {_first_line(error)}",
+            remedy="Look for free memory and disk space, then try again.",
+        ) from error
+    cluster = Cluster(
+        address=context.address_info["gcs_address"],
+        dashboard_url=f"http://127.0.0.1:{settings.dashboard_port}",
+        embedded=True,
+    )
+    state = _state_file(settings)
+    state.write_text(json.dumps(asdict(cluster) | {"pid": os.getpid()}))
+    try:
+        yield cluster
+    finally:
+        state.unlink(missing_ok=True)
+        _leave()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _leave() -> None:
+    import ray
+
+    with suppress(Exception):
+        ray.shutdown()
+
+
+def _state_file(settings: Settings) -> Path:
+    settings.root.mkdir(parents=True, exist_ok=True)
+    return settings.root / "ray.json"
+
+
+def _token_file(settings: Settings) -> Path:
+    settings.root.mkdir(parents=True, exist_ok=True)
+    path = settings.root / "ray-token"
+    with suppress(FileExistsError):
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_hex(32))
+    return path
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,215 @@
+"""From files of logs into the event log, and from the event log into the lake.
+
+The door masks personal data and replaces user ids by pseudonyms, so that nothing behind it
+ever holds them. Ids are derived from content: the same file again adds nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from closedloop.core.privacy import mask, pseudonym
+
+from closedloop.data.event import Event, Kind, derived_event_id, to_table
+from closedloop.data.event_log import EventLog
+from closedloop.data.lake import DEAD_LETTER_SCHEMA, Lake, Progress
+from closedloop.data.log_file import LogFile, Refused, Row
+
+LAKE_CONSUMER = "lake"
+MAX_TEXT_CHARS = 8_000
+_BATCH_ROWS = 5_000
+_LAKE_BATCH_ROWS = 50_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TABLE_OF = {Kind.TURN: "turns", Kind.PREDICTION: "predictions", Kind.FEEDBACK: "feedback"}
+
+RowProgress = Callable[[int], None]  # called with the rows done so far
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ingested:
+    """What loading a file did, in rows."""
+
+    new: int
+    duplicates: int
+    refused: int
+
+
+def ingest_file(
+    file: LogFile,
+    *,
+    log: EventLog,
+    lake: Lake,
+    tenant: str,
+    pseudonym_key: bytes,
+    progress: RowProgress = lambda _: None,
+) -> Ingested:
+    """Load a file of dialogue logs into the event log; refused rows go to dead letters.
+
+    Raises
+    ------
+    LogFileError
+        The file cannot be read at all; nothing was loaded.
+    """
+    now = datetime.now(UTC)
+    seen: Counter[bytes] = Counter()
+    new = duplicates = refused = done = 0
+    rows = file.rows()
+    while batch := list(islice(rows, _BATCH_ROWS)):
+        events: list[Event] = []
+        dead: list[Refused] = []
+        for row in batch:
+            event = (
+                row if isinstance(row, Refused) else _event(row, tenant, pseudonym_key, now, seen)
+            )
+            (dead if isinstance(event, Refused) else events).append(event)  # type: ignore[arg-type]
+        appended = log.append(events)
+        new += appended.new
+        duplicates += appended.duplicates
+        refused += len(dead)
+        _bury(lake, file.path.name, dead, now)
+        done += len(batch)
+        progress(done)
+    return Ingested(new=new, duplicates=duplicates, refused=refused)
+
+
+def drain_to_lake(log: EventLog, lake: Lake, *, progress: RowProgress = lambda _: None) -> int:
+    """Write what the log has and the lake lacks; each event reaches the lake once.
+
+    The place is committed to the log after the Delta commits. A crash between the two makes
+    the next call read the same batch again, which the tables recognise by its offset.
+
+    Returns
+    -------
+    int
+        Events written.
+    """
+    written = 0
+    while batch := log.read(log.committed(LAKE_CONSUMER), limit=_LAKE_BATCH_ROWS):
+        for kind, table in _TABLE_OF.items():
+            reached = lake.reached(table, LAKE_CONSUMER)
+            rows = [e for e in batch if e.event.kind is kind and e.offset > reached]
+            if rows:
+                lake.append(
+                    table,
+                    to_table(e.event for e in rows),
+                    progress=Progress(writer=LAKE_CONSUMER, offset=rows[-1].offset),
+                )
+                written += len(rows)
+        log.commit(LAKE_CONSUMER, batch[-1].offset + 1)
+        progress(written)
+    return written
+
+
+def load_pseudonym_key(root: Path) -> bytes:
+    """Return the installation's secret for pseudonyms; the first call makes it."""
+    path = root / "pseudonym.key"
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return bytes.fromhex(path.read_text().strip())
+    with os.fdopen(handle, "w") as file:
+        key = secrets.token_bytes(32)
+        file.write(key.hex())
+    return key
+
+
+def _event(
+    row: Row, tenant: str, key: bytes, now: datetime, seen: Counter[bytes]
+) -> Event | Refused:
+    values = row.values
+    raw = json.dumps(values | row.extra, ensure_ascii=False, default=str)
+
+    def refuse(reason: str) -> Refused:
+        return Refused(line=row.line, reason=reason, raw=raw[:4_096])
+
+    text = values.get("text")
+    if not isinstance(text, str) or not text.strip():
+        return refuse(
+            "the text is empty"
+            if text in (None, "") or str(text).strip() == ""
+            else f"the text is a {type(text).__name__}, not a string"
+        )
+    text = text.strip().replace("\x00", "")
+    if len(text) > MAX_TEXT_CHARS:
+        return refuse(f"the text has {len(text):,} characters; the limit is {MAX_TEXT_CHARS:,}")
+    try:
+        ts = _time(values.get("ts"))
+        turn = None if values.get("turn") in (None, "") else int(values["turn"])
+    except (ValueError, TypeError, OverflowError, OSError) as error:
+        return refuse(f"a time or turn cannot be read: {error}")
+    if ts is not None and (ts - now).total_seconds() > 86_400:
+        return refuse(f"the time {ts.isoformat()} lies in the future")
+
+    owner = str(values.get("tenant") or tenant)
+    content = hashlib.blake2b(raw.encode(), digest_size=16).digest()
+    seen[content] += 1  # equal rows of one file are different turns
+    label = values.get("label")
+    user_id = values.get("user_id")
+    return Event(
+        event_id=derived_event_id(ts or _EPOCH, owner, content.hex(), str(seen[content])),
+        ts=ts or now,
+        tenant=owner,
+        kind=Kind.TURN,
+        channel=_text(values.get("channel")),
+        dialogue_id=_text(values.get("dialogue_id")),
+        turn=turn,
+        user_id=None if user_id in (None, "") else pseudonym(str(user_id), tenant=owner, key=key),
+        text=mask(text),
+        attributes={} if label in (None, "") else {"label": str(label).strip()},
+    )
+
+
+def _bury(lake: Lake, source: str, dead: list[Refused], now: datetime) -> None:
+    if not dead:
+        return
+    ids = [
+        hashlib.blake2b(
+            f"{source}\x1f{d.line}\x1f{d.reason}\x1f{d.raw}".encode(), digest_size=16
+        ).hexdigest()
+        for d in dead
+    ]
+    table = pa.table(
+        {
+            "id": ids,
+            "ts": [now] * len(dead),
+            "source": [source] * len(dead),
+            "line": [d.line for d in dead],
+            "reason": [d.reason for d in dead],
+            "raw": [mask(d.raw) for d in dead],
+        },
+        schema=DEAD_LETTER_SCHEMA,
+    )
+    known = lake.read("dead_letters", columns=["id"])["id"]
+    fresh = table.filter(pc.invert(pc.is_in(table["id"], value_set=known.combine_chunks())))
+    if fresh.num_rows:
+        lake.append("dead_letters", fresh)
+
+
+def _time(value: Any) -> datetime | None:
+    if value in (None, ""):
+        return None
+    if isinstance(value, datetime):
+        ts = value
+    elif isinstance(value, int | float) or str(value).replace(".", "", 1).isdigit():
+        number = float(value)
+        ts = datetime.fromtimestamp(number / 1000 if number > 1e11 else number, tz=UTC)
+    else:
+        ts = datetime.fromisoformat(str(value))
+    return (ts if ts.tzinfo else ts.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _text(value: Any) -> str | None:
+    return None if value in (None, "") else str(value)

@@ -1,0 +1,174 @@
+"""The lake: Delta tables of turns, predictions, feedback, labels and dead letters.
+
+One commit a batch. Each commit may carry the name of its writer and the offset it reached
+(a Delta *transaction identifier*), so that a batch replayed after a crash is recognised and
+left out. A table's version names its content for ever, which makes training sets
+reproducible: a snapshot is a version, never a copy.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from closedloop.core.errors import ClosedLoopError, EngineError, NotFound
+from closedloop.data.event import SCHEMA as EVENT_SCHEMA
+
+DEAD_LETTER_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("ts", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("raw", pa.string()),
+    ]
+)
+LABEL_SCHEMA = pa.schema(
+    [
+        pa.field("sample_id", pa.string(), nullable=False),
+        pa.field("ts", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("votes", pa.int32(), nullable=False),
+        pa.field("agreement", pa.float64(), nullable=False),
+        pa.field("simulated", pa.bool_(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),  # train, gold
+        pa.field("run_id", pa.string(), nullable=False),
+    ]
+)
+TABLES = {
+    "turns": EVENT_SCHEMA,
+    "predictions": EVENT_SCHEMA,
+    "feedback": EVENT_SCHEMA,
+    "labels": LABEL_SCHEMA,
+    "dead_letters": DEAD_LETTER_SCHEMA,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far a writer has come: its name and the last offset it wrote."""
+
+    writer: str
+    offset: int
+
+
+class Lake:
+    """Delta tables below one folder or object-store URL, partitioned by day.
+
+    Examples
+    --------
+    >>> lake = Lake("/tmp/lake")                                      # doctest: +SKIP
+    >>> version = lake.append("turns", to_table(events))              # doctest: +SKIP
+    >>> lake.read("turns", version=version).num_rows == len(events)   # doctest: +SKIP
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    def append(self, table: str, rows: pa.Table, *, progress: Progress | None = None) -> int:
+        """Add rows in one commit and return the table's version.
+
+        A batch whose ``progress`` the table has reached already is left out.
+        """
+        from deltalake import CommitProperties, Transaction, write_deltalake
+
+        if progress and self.reached(table, progress.writer) >= progress.offset:
+            return self.version(table)
+        day = pc.strftime(rows["ts"], format="%Y-%m-%d")
+        properties = None
+        if progress:
+            properties = CommitProperties(
+                app_transactions=[Transaction(progress.writer, progress.offset)]
+            )
+        with _named_failures(f"writing to the lake table {table} in {self.url}"):
+            write_deltalake(
+                self._uri(table),
+                rows.cast(TABLES[table]).append_column("date", day),
+                mode="append",
+                partition_by=["date"],
+                commit_properties=properties,
+            )
+        return self.version(table)
+
+    def reached(self, table: str, writer: str) -> int:
+        """Return the last offset that ``writer`` has in the table; -1 for none."""
+        opened = self._open(table)
+        offset = opened.transaction_version(writer) if opened else None
+        return -1 if offset is None else offset
+
+    def version(self, table: str) -> int:
+        """Return the table's current version; -1 where it does not exist yet."""
+        opened = self._open(table)
+        return -1 if opened is None else opened.version()
+
+    def read(
+        self, table: str, *, version: int | None = None, columns: list[str] | None = None
+    ) -> pa.Table:
+        """Return a table's rows, as they are or as they were at ``version``."""
+        opened = self._open(table, version)
+        if opened is None:
+            empty = TABLES[table].empty_table()
+            return empty.select(columns) if columns else empty
+        with _named_failures(f"reading the lake table {table} in {self.url}"):
+            schema = TABLES[table]
+            names = columns or schema.names
+            rows = opened.to_pyarrow_table(columns=names)
+            return rows.cast(pa.schema([schema.field(name) for name in names]))
+
+    def count(self, table: str) -> int:
+        """Return how many rows a table has, from its statistics."""
+        opened = self._open(table)
+        return 0 if opened is None else opened.count()
+
+    def files(self, table: str, *, version: int | None = None) -> list[str]:
+        """Return the Parquet files of a table's version, for Spark to read."""
+        opened = self._open(table, version)
+        if opened is None:
+            raise NotFound(
+                f"The lake {self.url} has no table {table} yet.",
+                remedy="Load logs first: closedloop ingest FILE --map text=COLUMN.",
+            )
+        return opened.file_uris()
+
+    def _open(self, table: str, version: int | None = None):
+        from deltalake import DeltaTable
+
+        if table not in TABLES:
+            raise NotFound(
+                f"The lake has no table {table!r}.", remedy=f"It has {', '.join(TABLES)}."
+            )
+        with _named_failures(f"opening the lake table {table} in {self.url}"):
+            if not DeltaTable.is_deltatable(self._uri(table)):
+                return None
+            return DeltaTable(self._uri(table), version=version)
+
+    def _uri(self, table: str) -> str:
+        return f"{self.url}/{table}"
+
+
+@contextmanager
+def _named_failures(doing: str) -> Iterator[None]:
+    from deltalake.exceptions import DeltaError
+
+    try:
+        yield
+    except ClosedLoopError:
+        raise
+    except (DeltaError, OSError, pa.ArrowException) as error:
+        text = str(error)
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in text
+        raise EngineError(
+            f"{'There is no disk space left: ' if full else ''}{doing} failed"
+            f"{'' if full else f': {text.splitlines()[0] if text else type(error).__name__}'}.",
+            remedy="Free disk space and run the same command again; nothing was half-written."
+            if full
+            else "Check CLOSEDLOOP_LAKE and its permissions.",
+        ) from error

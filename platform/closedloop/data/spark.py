@@ -1,0 +1,199 @@
+"""Spark sessions: plain local Spark, or RayDP's Spark inside the Ray cluster. Same job code.
+
+``local`` runs in this process's JVM and needs no Ray. ``ray`` asks the Ray cluster that this
+process has joined for executors; `collect` then hands results over through Ray's object store
+(``ray.data.from_spark``) instead of files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from closedloop.core.errors import EngineError
+from closedloop.core.java import prepare_environment
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+_SHARED_CONF = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.shuffle.partitions": "4",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.driver.bindAddress": "127.0.0.1",
+}
+
+
+class Engine(StrEnum):
+    """Where Spark runs."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SparkSize:
+    """What a session may take; bounded, because a lost executor is not replaced (RayDP #364)."""
+
+    executors: int = 1
+    cores: int = 1
+    memory: str = "1g"
+
+
+@contextmanager
+def spark_session(
+    engine: Engine, *, size: SparkSize = SparkSize(), log_file: Path | None = None
+) -> Iterator[SparkSession]:
+    """Open a session and close it again; the JVM's own messages go to ``log_file``.
+
+    Raises
+    ------
+    EngineError
+        Spark could not start.
+    """
+    started_ms = int(time.time() * 1000)
+    if "JDK_JAVA_OPTIONS" not in os.environ:
+        prepare_environment()
+    with tempfile.TemporaryDirectory(prefix="closedloop-spark-") as scratch:
+        conf = _SHARED_CONF | {
+            "spark.local.dir": scratch,
+            "spark.sql.warehouse.dir": f"{scratch}/warehouse",
+        }
+        with _jvm_log(log_file or Path(scratch, "spark.log")):
+            session = (_on_ray if engine is Engine.RAY else _local)(size, conf)
+        try:
+            yield session
+        finally:
+            if engine is Engine.RAY:
+                _stop_on_ray(started_ms)
+            else:
+                session.stop()
+            _end_jvm()
+
+
+def collect(frame: DataFrame, engine: Engine, schema: pa.Schema) -> pa.Table:
+    """Bring a result to this process as Arrow of ``schema``, in the frame's row order."""
+    if engine is Engine.RAY:
+        import ray
+
+        with warnings.catch_warnings():  # RayDP uses a property that Spark deprecates
+            warnings.simplefilter("ignore", UserWarning)
+            dataset = ray.data.from_spark(frame)
+        blocks = [block for block in ray.get(dataset.to_arrow_refs()) if block.num_rows]
+        return pa.concat_tables([schema.empty_table(), *(b.cast(schema) for b in blocks)])
+    with tempfile.TemporaryDirectory(prefix="closedloop-spark-out-") as folder:
+        frame.write.mode("overwrite").parquet(f"{folder}/out")
+        parts = sorted(Path(folder, "out").glob("part-*.parquet"))
+        return pa.concat_tables([pq.read_table(part).cast(schema) for part in parts])
+
+
+def _local(size: SparkSize, conf: dict[str, str]) -> SparkSession:
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master(f"local[{size.executors * size.cores}]")
+    builder = builder.appName("closedloop").config("spark.driver.memory", size.memory)
+    for key, value in conf.items():
+        builder = builder.config(key, value)
+    try:
+        session = builder.getOrCreate()
+    except Exception as error:
+        raise EngineError(
+            f"Spark did not start: {_first_line(error)}",
+            remedy="See 'closedloop status' for Java's state.",
+        ) from error
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def _on_ray(size: SparkSize, conf: dict[str, str]) -> SparkSession:
+    import ray
+    import raydp
+
+    if not ray.is_initialized():
+        raise EngineError(
+            "Spark on Ray needs a Ray cluster and this process has joined none.",
+            remedy="Use --engine local, or start the platform with 'closedloop up'.",
+        )
+    try:
+        session = raydp.init_spark(
+            app_name="closedloop",
+            num_executors=size.executors,
+            executor_cores=size.cores,
+            executor_memory=size.memory,
+            configs=conf,
+        )
+    except Exception as error:
+        raise EngineError(
+            f"Spark on Ray did not start: {_first_line(error)}",
+            remedy="Look for free CPUs and memory in 'closedloop status', or use --engine local.",
+        ) from error
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def _stop_on_ray(started_ms: int) -> None:
+    import raydp
+
+    raydp.stop_spark()
+    # Each Ray JVM of this session unpacked its native library into a folder named after the
+    # moment, whatever temp folder Ray was given; nothing else removes them.
+    for folder in Path("/tmp/ray").glob("[0-9]" * 13):
+        if int(folder.name) >= started_ms and (folder / "libcore_worker_library_java.so").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _jvm_log(path: Path) -> Iterator[None]:
+    """Let a JVM started in this block write to a file, not into the user's terminal.
+
+    The JVM inherits file descriptors 1 and 2, so these are turned over, not ``sys.stderr``.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = [os.dup(1), os.dup(2)]
+    with path.open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, original in enumerate(kept, start=1):
+            os.dup2(original, number)
+            os.close(original)
+
+
+def _end_jvm() -> None:
+    """End this process's JVM: its class path fits one engine only, and it holds memory."""
+    from pyspark import SparkContext
+
+    if SparkContext._gateway is None:
+        return
+    jvm = getattr(SparkContext._gateway, "proc", None)
+    SparkContext._gateway.shutdown()
+    SparkContext._gateway = SparkContext._jvm = None
+    if jvm is not None:
+        jvm.stdin.close()  # the JVM that pyspark started ends when its input does
+        jvm.wait(timeout=30)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
