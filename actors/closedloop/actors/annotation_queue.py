@@ -30,6 +30,7 @@ from closedloop.samples.annotation import AnnotationQueue
 
 ACTOR_NAME = "annotation-queue"
 NAMESPACE = "closedloop"
+ANSWER_TIMEOUT_S = 120.0
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -71,6 +72,8 @@ class QueueClient(AnnotationQueue):
     ----------
     actor : ray.actor.ActorHandle
         From `host_queue` or `find_queue`.
+    answer_timeout_s : float
+        How long a call waits, restarts of the actor included.
 
     Examples
     --------
@@ -80,8 +83,9 @@ class QueueClient(AnnotationQueue):
     1
     """
 
-    def __init__(self, actor: Any) -> None:
+    def __init__(self, actor: Any, *, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         self._actor = actor
+        self._answer_timeout_s = answer_timeout_s
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """Call the actor and wait for its answer.
@@ -96,7 +100,8 @@ class QueueClient(AnnotationQueue):
         import ray
 
         try:
-            return ray.get(getattr(self._actor, method).remote(*args, **kwargs))
+            answer = getattr(self._actor, method).remote(*args, **kwargs)
+            return ray.get(answer, timeout=self._answer_timeout_s)
         except ray.exceptions.RayTaskError as error:
             cause = error.cause
             if isinstance(cause, ClosedLoopError):
@@ -131,7 +136,7 @@ class QueueClient(AnnotationQueue):
     history = _forwarded(AnnotationQueue.history)
 
 
-def host_queue(settings: Settings) -> QueueClient:
+def host_queue(settings: Settings, *, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> QueueClient:
     """Return the queue's actor, starting it where it does not run yet.
 
     It is detached: it outlives the driver that started it, until `retire_queue` or the end of
@@ -160,7 +165,7 @@ def host_queue(settings: Settings) -> QueueClient:
             ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node_id=here, soft=False)
         )
     actor = ray.remote(HostedQueue).options(**options).remote(settings.store_url)
-    return _checked(QueueClient(actor), settings)
+    return _checked(QueueClient(actor, answer_timeout_s=answer_timeout_s), settings)
 
 
 def find_queue(settings: Settings) -> QueueClient | None:

@@ -45,9 +45,9 @@ class Settings(BaseSettings):
     lake: str = ""
     registry: str = ""
     artifacts: str = ""
-    api_port: int = Field(8000, ge=1, le=65535)
-    app_port: int = Field(8501, ge=1, le=65535)
-    dashboard_port: int = Field(8265, ge=1, le=65535)
+    api_port: int = Field(default=8000, ge=1, le=65535)
+    app_port: int = Field(default=8501, ge=1, le=65535)
+    dashboard_port: int = Field(default=8265, ge=1, le=65535)
     ray_address: str = ""
 
     @property

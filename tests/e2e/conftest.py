@@ -1,0 +1,208 @@
+"""A real app in its own process, a real browser, and data such as a run leaves behind."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from closedloop.core.identity import Identities, Role
+from closedloop.core.settings import Settings
+from closedloop.core.store import Store
+from closedloop.samples.annotation import AnnotationQueue, NewTask
+from closedloop.ui.app.launch import app_command, app_environment
+from closedloop.workflows.records import RunRecords
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or ""
+CHROMIUM_FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+QUEUE = "demo.svm.intent"
+PASSWORD = "correct horse"
+
+TASKS = [
+    ("Where is my parcel? It has been a week.", "delivery_late", ["parcel", "week", "arrive"]),
+    ("The coupon says it is not valid at checkout", "coupon_invalid", ["coupon", "valid"]),
+    ("我的快递怎么还没到？已经过了一个星期了", "delivery_late", ["快递", "还没到", "物流"]),
+    ("I was charged twice for one order", "charged_twice", ["charged", "twice", "order"]),
+    ("优惠券在结账的时候不能用", "coupon_invalid", ["优惠券", "结账"]),
+    ("How do I send the shoes back?", "return_item", ["send", "back", "return"]),
+    ("Can I change the address after paying?", "change_address", ["address", "change"]),
+    ("退款什么时候能到账", "refund_status", ["退款", "到账"]),
+]
+LABELS = sorted({label for _, label, _ in TASKS})
+
+
+def new_tasks(copies: int = 1) -> list[NewTask]:
+    return [
+        NewTask(
+            sample_id=f"{copy}-{place}",
+            text=text if copies == 1 else f"{text} ({copy})",
+            reason=f"margin 0.0{place + 1}, cluster {place % 4}",
+            suggestion=label,
+            priority=1.0 - place / 100,
+            details={
+                "cluster": place % 4,
+                "keywords": keywords,
+                "neighbours": [other for other, same, _ in TASKS if same == label and other != text],
+                "language": "zh" if "\u4e00" <= text[0] <= "\u9fff" else "en",
+                "labels": LABELS,
+                "truth": f"TRUTH-{label}",  # what a simulated run keeps for its annotators
+            },
+        )
+        for copy in range(copies)
+        for place, (text, label, keywords) in enumerate(TASKS)
+    ]
+
+
+def add_runs(store: Store) -> None:
+    """Record a cold start and a repair as a workflow does, rows and figures invented."""
+    records = RunRecords(store)
+    for workflow, stages, summary in (
+        (
+            "cold-start",
+            [
+                ("ingest", 6000, {"new_events": 5988, "dead_letters": 12}),
+                ("etl", 5988, {"engine": "local", "dialogues": 1871}),
+                ("samples", 5988, {"clusters": 44, "tasks": 1000}),
+                ("annotation", 1000, {"annotators": 3, "error_rate": 0.02}),
+                ("train", 900, {"trials": 12, "best_score": 0.8712}),
+                ("evaluate", 100, {"accuracy": 0.874, "verdict": "release"}),
+                ("release", 1, {"version": 1}),
+            ],
+            {"accuracy_after": 0.874, "version": 1},
+        ),
+        (
+            "repair",
+            [
+                ("replay", 2000, {"requests": 2000, "failed": 0}),
+                ("bad cases", 312, {"bad_cases": 312}),
+                ("annotation", 300, {"annotators": 3}),
+                ("train", 1200, {"trials": 12, "best_score": 0.9043}),
+                ("evaluate", 100, {"fixed": 41, "broken": 6, "verdict": "release"}),
+                ("release", 1, {"version": 2, "failed_requests": 0}),
+            ],
+            {"accuracy_before": 0.874, "accuracy_after": 0.911, "bad_cases": 312, "version": 2},
+        ),
+    ):
+        run = records.start(workflow, QUEUE, {"seed": 7, "simulate_annotators": True})
+        for position, (name, rows, details) in enumerate(stages):
+            with records.stage(run, position, name) as outcome:
+                outcome.rows, outcome.details = rows, details
+        records.finish(run, summary)
+
+
+@dataclass
+class App:
+    """A running app and the state below it."""
+
+    url: str
+    store: Store
+    queue: AnnotationQueue
+    settings: Settings
+    log: Path = field(default=Path())
+
+
+@contextmanager
+def running_app(home: Path) -> Iterator[App]:
+    """Start the app on an empty home with two annotators and an engineer."""
+    settings = Settings(home=home, app_port=_free_port(), api_port=_free_port(), ray_address="")
+    store = Store.open(settings.store_url)
+    people = Identities(store)
+    for name, role in (("ann", Role.ANNOTATOR), ("bob", Role.ANNOTATOR), ("eve", Role.ENGINEER)):
+        people.add_user(name, PASSWORD, role)
+    app = App(
+        url=f"http://127.0.0.1:{settings.app_port}",
+        store=store,
+        queue=AnnotationQueue(store),
+        settings=settings,
+        log=home / "app.log",
+    )
+    with app.log.open("w") as log:
+        process = subprocess.Popen(
+            app_command(settings), env=app_environment(settings), stdout=log, stderr=log
+        )
+        try:
+            _wait_until_up(app, process)
+            yield app
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+            store.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait_until_up(app: App, process: subprocess.Popen[bytes]) -> None:
+    import httpx
+
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        assert process.poll() is None, app.log.read_text()
+        try:
+            if httpx.get(f"{app.url}/_stcore/health", timeout=2, trust_env=False).is_success:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.2)  # the process opens its port itself; there is no event to wait for
+    raise AssertionError(f"the app did not come up:\n{app.log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    if not CHROMIUM:
+        pytest.skip("no chromium here: install the Debian package, or set CHROMIUM")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        with_browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=CHROMIUM_FLAGS, headless=True
+        )
+        yield with_browser
+        with_browser.close()
+
+
+@pytest.fixture(scope="module")
+def app(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    with running_app(tmp_path_factory.mktemp("app")) as running:
+        yield running
+
+
+@pytest.fixture
+def visit(browser: Any, app: App) -> Iterator[Callable[..., Any]]:
+    """Open the app in a browser context of its own, logged in where a name is given."""
+    contexts = []
+
+    def open_page(name: str = "", path: str = "") -> Any:
+        context = browser.new_context(viewport={"width": 1360, "height": 900})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.goto(app.url)
+        if name:
+            log_in(page, name, PASSWORD)
+            page.get_by_role("button", name="Sign out").wait_for()
+        if path:
+            page.get_by_test_id("stSidebarNav").get_by_text(path, exact=True).click()
+            page.get_by_role("heading", name=path).wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def log_in(page: Any, name: str, password: str) -> None:
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password", exact=True).fill(password)
+    page.get_by_role("button", name="Log in").click()

@@ -1,0 +1,56 @@
+"""The Streamlit app's entry: who is there, and which pages are open to them.
+
+Run by ``streamlit run``; see `launch.app_command`.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from closedloop.core.errors import ClosedLoopError
+from closedloop.core.identity import User
+from closedloop.ui.app.pages import annotate, login, overview
+from closedloop.ui.app.services import Services, current_user, services, sign_out
+
+
+def main() -> None:
+    """Show the log-in page, or the navigation and the chosen page."""
+    st.set_page_config(page_title="closedloop", page_icon=":material/all_inclusive:", layout="wide")
+    try:
+        shared = services()
+    except ClosedLoopError as error:
+        st.error(f"**{error.message}** {error.remedy}")
+        return
+    user = current_user()
+    if user is None:
+        st.navigation([st.Page(login.page, title="Log in")], position="hidden").run()
+        return
+    chosen = st.navigation(_pages(user))
+    with st.sidebar:
+        st.markdown(f":material/person: **{user.name}**  \n{user.role.value}")
+        st.button("Sign out", icon=":material/logout:", on_click=_sign_out, args=(shared,))
+    chosen.run()
+
+
+def _pages(user: User) -> list[st.Page]:
+    """Return the pages for a role; engineers' own pages join the list here."""
+    return [
+        st.Page(
+            overview.page,
+            title="Overview",
+            icon=":material/all_inclusive:",
+            url_path="overview",
+            default=True,
+        ),
+        st.Page(annotate.page, title="Annotate", icon=":material/label:", url_path="annotate"),
+    ]
+
+
+def _sign_out(shared: Services) -> None:
+    try:
+        annotate.release_held_task(shared)
+    finally:
+        sign_out()
+
+
+main()
