@@ -1,0 +1,174 @@
+"""The HTTP API: routes, their documentation and the words for a body that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import FastAPI, Path, Request, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+
+from closedloop.core.errors import ClosedLoopError
+from closedloop.core.identity import ApiKey
+from closedloop.serve.edge import Edge, error_answer, error_body
+from closedloop.serve.messages import (
+    ErrorResponse,
+    FeedbackRequest,
+    FeedbackResponse,
+    HealthResponse,
+    ModelsResponse,
+    PredictRequest,
+    PredictResponse,
+)
+
+if TYPE_CHECKING:
+    from closedloop.serve.service import Service
+
+VERSION = "1"
+_MEANINGS = {
+    401: "The API key is missing or not valid.",
+    404: "There is no such model or prediction, or the key does not reach it.",
+    413: "The body is too large.",
+    422: "The body is wrong; 'fields' says where.",
+    429: "Too many requests; come back after Retry-After seconds.",
+    500: "An error of the service.",
+    503: "The model or the event log cannot answer now; come back after Retry-After seconds.",
+}
+_ModelName = Annotated[
+    str, Path(description="tenant.algorithm.name", examples=["retail.intent.desk"])
+]
+# Shows the key in OpenAPI; `Edge` has checked it before a route runs.
+_KEY = Security(HTTPBearer(auto_error=False, description="A key from 'closedloop keys add'."))
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+def build_app(
+    service: Service, *, max_body_bytes: int = 1_048_576, lifespan: Lifespan | None = None
+) -> FastAPI:
+    """Return the ASGI application of one replica.
+
+    Parameters
+    ----------
+    service : Service
+        Does the work.
+    max_body_bytes : int
+        Larger bodies are refused.
+    lifespan : callable, optional
+        Async context manager around the application's life.
+    """
+    app = FastAPI(
+        title="closedloop",
+        version=VERSION,
+        description="Ask models, and tell them when they were wrong.",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.add_middleware(Edge, service=service, max_body_bytes=max_body_bytes)
+    app.add_exception_handler(ClosedLoopError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+
+    @app.post(
+        "/v1/models/{model}:predict",
+        summary="Classify one text or several",
+        responses=_documented(401, 404, 413, 422, 429, 500, 503),
+        dependencies=[_KEY],
+    )
+    async def predict(model: _ModelName, body: PredictRequest, request: Request) -> PredictResponse:
+        return await service.predict(_key(request), model, body)
+
+    @app.post(
+        "/v1/feedback",
+        status_code=201,
+        summary="Say whether an answer was right",
+        responses=_documented(401, 404, 413, 422, 429, 500, 503),
+        dependencies=[_KEY],
+    )
+    async def feedback(body: FeedbackRequest, request: Request) -> FeedbackResponse:
+        return await service.feedback(_key(request), body)
+
+    @app.get(
+        "/v1/models",
+        summary="List the models this key reaches",
+        responses=_documented(401, 429, 500, 503),
+        dependencies=[_KEY],
+    )
+    async def models(request: Request) -> ModelsResponse:
+        return service.models(_key(request))
+
+    @app.get("/healthz", summary="How this replica stands; needs no key")
+    async def healthz() -> HealthResponse:
+        return service.health()
+
+    @app.get(
+        "/readyz",
+        summary="Whether requests may be sent; needs no key",
+        responses={503: {"model": HealthResponse, "description": "Models are being loaded."}},
+    )
+    async def readyz() -> JSONResponse:
+        health = service.health()
+        return JSONResponse(health.model_dump(), 503 if health.status == "starting" else 200)
+
+    return app
+
+
+def _key(request: Request) -> ApiKey:
+    return request.scope["state"]["key"]
+
+
+def _documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {s: {"model": ErrorResponse, "description": _MEANINGS[s]} for s in statuses}
+
+
+async def _on_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ClosedLoopError)
+    status, body, headers = error_answer(error)
+    return JSONResponse(body, status, headers)
+
+
+async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
+    """Say which field is wrong and how, without sending its content back."""
+    assert isinstance(error, RequestValidationError)
+    fields = [
+        {
+            "field": ".".join(str(part) for part in problem["loc"][1:]) or str(problem["loc"][0]),
+            "problem": str(problem["msg"]).removeprefix("Value error, "),
+        }
+        for problem in error.errors()
+    ]
+    first = fields[0]
+    return JSONResponse(
+        error_body(
+            "invalid_request",
+            f"The request is wrong at {_printable(first['field'])}: {first['problem']}.",
+            "Correct the fields listed; /docs describes the body.",
+            [{"field": _printable(f["field"]), "problem": f["problem"]} for f in fields],
+        ),
+        422,
+    )
+
+
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
+    """Word the framework's own refusals like all others."""
+    assert isinstance(error, HTTPException)
+    status = error.status_code
+    where = f"{request.method} {_printable(request.url.path)}"
+    if status == 404:
+        body = error_body("not_found", f"There is no {where}.", "See /docs for what there is.")
+    elif status == 405:
+        body = error_body("wrong_method", f"{where} does not exist.", "See /docs for the method.")
+    elif status == 400:  # the framework's answer to a body that it cannot read at all
+        status = 422
+        body = error_body("invalid_request", "The body is not JSON.", "Send a JSON object.")
+    else:
+        body = error_body("refused", str(error.detail), "See /docs.")
+    return JSONResponse(body, status, dict(error.headers or {}))
+
+
+def _printable(text: str) -> str:
+    return text[:200].encode("utf-8", "replace").decode()

@@ -1,0 +1,199 @@
+"""The Ray Serve application: one kind of replica that takes HTTP and holds the models itself.
+
+There is no second actor on the way of a request. `start` brings serving up on the Ray cluster
+that this process has joined, `stop` takes it down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from closedloop.core.errors import Conflict, EngineError
+from closedloop.core.ports import port_is_free
+from closedloop.core.settings import Settings
+from closedloop.serve.options import ServingOptions
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from closedloop.models.registry import Champion
+    from closedloop.serve.model_host import Model
+    from closedloop.serve.service import Service
+
+logger = logging.getLogger(__name__)
+
+APP_NAME = "closedloop"
+_FIRST_CATALOG_S = 120.0  # MLflow's import and a new store's migration are in it
+_REPLICA_ENVIRONMENT = {
+    # Requests must be answered while the replica's own loop talks to the controller; Serve's
+    # documentation and its code name different defaults.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "1",
+    # A replica has a fraction of a core; a pool of BLAS threads would fight over it.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+
+
+class Replica:
+    """Holds a service and its application; Ray Serve makes one a replica."""
+
+    def __init__(self, settings: Settings, options: ServingOptions, pseudonym_key: bytes) -> None:
+        self._settings = settings
+        self._options = options
+        self._pseudonym_key = pseudonym_key
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Return the application; Ray Serve calls it once the replica is made."""
+        from closedloop.serve.api import build_app
+
+        service = build_service(self._settings, self._options, self._pseudonym_key)
+        return build_app(
+            service,
+            max_body_bytes=self._options.max_body_bytes,
+            lifespan=partial(self._life, service),
+        )
+
+    @asynccontextmanager
+    async def _life(self, service: Service, _: FastAPI) -> AsyncIterator[None]:
+        from closedloop.serve.catalog_watcher import follow, watcher_actor
+
+        find = partial(watcher_actor, self._settings, poll_s=self._options.poll_s)
+
+        loaded = asyncio.Event()
+
+        def on_contact(answered: bool) -> None:
+            service.watcher_answers = answered
+            if service.host.ready:
+                loaded.set()
+
+        with ThreadPoolExecutor(1, thread_name_prefix="load") as loading:
+            following = asyncio.create_task(
+                follow(find, service.host, loading, on_contact=on_contact)
+            )
+            try:
+                # A new replica must not answer 404 for a model that the others serve.
+                try:
+                    await asyncio.wait_for(loaded.wait(), _FIRST_CATALOG_S)
+                except TimeoutError:
+                    logger.warning("the registry does not answer; starting without models")
+                yield
+            finally:
+                following.cancel()
+                with suppress(asyncio.CancelledError):
+                    await following
+                await asyncio.to_thread(service.close)
+
+
+def build_service(settings: Settings, options: ServingOptions, pseudonym_key: bytes) -> Service:
+    """Connect a service to the places that settings name; it holds no models yet."""
+    from closedloop.core.identity import Identities
+    from closedloop.core.privacy import mask, pseudonym
+    from closedloop.core.store import Store
+    from closedloop.data.event_log import open_event_log
+    from closedloop.serve.access import KeyRing
+    from closedloop.serve.event_writer import EventWriter
+    from closedloop.serve.model_host import ModelHost
+    from closedloop.serve.service import Service
+
+    identities = Identities(Store(settings.store_url))
+    log = open_event_log(settings.event_log_url)
+    return Service(
+        host=ModelHost(load_champion),
+        keys=KeyRing(identities.check_key, keep_s=options.key_cache_s),
+        log=log,
+        writer=EventWriter(log, capacity_events=options.buffer_events),
+        mask=mask,
+        pseudonym=lambda user_id, tenant: pseudonym(user_id, tenant=tenant, key=pseudonym_key),
+        options=options,
+    )
+
+
+def load_champion(champion: Champion) -> Model:
+    """Load a model file whose hash is the recorded one."""
+    from pathlib import Path
+
+    from closedloop.models.text_classifier import load
+
+    return load(Path(champion.path), champion.sha256)
+
+
+def start(settings: Settings, options: ServingOptions | None = None) -> str:
+    """Bring serving up and return its base URL; running already, it is updated in place.
+
+    Raises
+    ------
+    Conflict
+        Another program listens on the port.
+    EngineError
+        The replicas did not come up.
+    """
+    from ray import serve
+    from ray.serve.exceptions import RayServeException
+
+    from closedloop.core.store import Store
+    from closedloop.data.ingest import load_pseudonym_key
+    from closedloop.serve.catalog_watcher import watcher_actor
+
+    options = options or ServingOptions()
+    if not _serving() and not port_is_free(settings.api_port, host=options.host):
+        raise Conflict(
+            f"Port {settings.api_port} on {options.host} is taken, so the API cannot start.",
+            remedy="End the program that holds it, or set CLOSEDLOOP_API_PORT to a free port.",
+        )
+    Store.open(settings.store_url).close()  # replicas expect a store that is up to date
+    watcher_actor(settings, poll_s=options.poll_s)
+    key = load_pseudonym_key(settings.root)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # our callers show progress themselves
+    try:
+        serve.start(http_options={"host": options.host, "port": settings.api_port})
+        serve.run(_application(settings, options, key), name=APP_NAME, route_prefix="/")
+    except (RayServeException, RuntimeError) as error:
+        raise EngineError(
+            f"Serving did not come up: {str(error).splitlines()[0]}",
+            remedy="See the replica's log below the Ray session's logs/serve folder.",
+        ) from error
+    return f"http://{options.host}:{settings.api_port}"
+
+
+def stop() -> None:
+    """Take serving down; requests in flight are answered and waiting events written first."""
+    from ray import serve
+
+    from closedloop.serve.catalog_watcher import stop_watcher
+
+    serve.shutdown()
+    stop_watcher()
+
+
+def _application(settings: Settings, options: ServingOptions, pseudonym_key: bytes) -> Any:
+    from ray import serve
+
+    deployment = serve.deployment(
+        name="api",
+        num_replicas=options.replicas,
+        ray_actor_options={
+            "num_cpus": options.replica_cpus,
+            "runtime_env": {"env_vars": _REPLICA_ENVIRONMENT},
+        },
+        # More than the replica admits, so that it can refuse the rest itself, with a body.
+        max_ongoing_requests=options.max_in_flight * 4,
+        graceful_shutdown_timeout_s=20,
+        health_check_period_s=5,
+    )
+    return deployment(serve.ingress()(Replica)).bind(settings, options, pseudonym_key)
+
+
+def _serving() -> bool:
+    from ray import serve
+    from ray.serve.exceptions import RayServeException
+
+    try:
+        return bool(serve.status().proxies)
+    except RayServeException:
+        return False

@@ -1,0 +1,172 @@
+"""The outermost layer of the API: nothing behind it runs for a request that may not pass.
+
+In order: is there a place for the request, whose key is it, how large is its body. Whatever is
+raised behind it becomes the one error body; a stack trace goes to the log only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from closedloop.core.errors import (
+    ClosedLoopError,
+    Conflict,
+    InputError,
+    NotAllowed,
+    NotFound,
+    Overloaded,
+)
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from closedloop.serve.service import Service
+
+logger = logging.getLogger(__name__)
+
+_GUARDED = "/v1/"
+_RETRY_AFTER_S = 1.0
+_CODES: tuple[tuple[type[ClosedLoopError], str], ...] = (
+    (InputError, "invalid_request"),
+    (NotFound, "not_found"),
+    (NotAllowed, "not_allowed"),
+    (Conflict, "conflict"),
+    (Overloaded, "overloaded"),
+)
+
+
+class TooLarge(InputError):
+    """A body is larger than the limit."""
+
+    http_status = 413
+
+
+def error_body(
+    code: str, message: str, remedy: str, fields: list[dict[str, str]] | None = None
+) -> dict[str, Any]:
+    """Return the body of an answer that is not 2xx."""
+    error: dict[str, Any] = {"code": code, "message": message, "remedy": remedy}
+    if fields is not None:
+        error["fields"] = fields
+    return {"error": error}
+
+
+def error_answer(error: ClosedLoopError) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """Return the status, body and headers that tell a client of an error."""
+    if isinstance(error, TooLarge):
+        code = "too_large"
+    else:
+        code = next((name for kind, name in _CODES if isinstance(error, kind)), "unavailable")
+    status = error.http_status if error.http_status != 500 else 503
+    headers = {}
+    if status in (429, 503):
+        headers["retry-after"] = str(math.ceil(_RETRY_AFTER_S))
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return status, error_body(code, error.message, error.remedy), headers
+
+
+class Edge:
+    """ASGI middleware that admits requests to the guarded routes and words all failures."""
+
+    def __init__(self, app: ASGIApp, *, service: Service, max_body_bytes: int) -> None:
+        self._app = app
+        self._service = service
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            if scope["path"].startswith(_GUARDED):
+                await self._guarded(scope, receive, watched)
+            else:
+                await self._app(scope, receive, watched)
+        except ClosedLoopError as error:
+            if begun:
+                raise
+            await _send_json(send, *error_answer(error))
+        except Exception:
+            incident = uuid4().hex
+            logger.exception("incident %s: %s %s", incident, scope["method"], scope["path"])
+            if begun:
+                raise
+            body = error_body(
+                "internal",
+                "The request could not be answered because of an error in the service.",
+                f"Report incident {incident}; its details are in the service's log.",
+            )
+            await _send_json(send, 500, body, {})
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        with self._service.slot():
+            authorization = headers.get(b"authorization", b"").decode("latin-1")
+            key = await self._service.admit(authorization)
+            scope.setdefault("state", {})["key"] = key
+            body = await self._body(headers, receive)
+            await self._app(scope, _replay(body, receive), send)
+
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        """Read the whole body; nothing behind needs to count bytes."""
+        declared = headers.get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > self._max_body_bytes:
+            raise self._too_large()
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":  # the client went away
+                return b""
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+            if size > self._max_body_bytes:
+                raise self._too_large()
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(
+            f"The body is larger than {self._max_body_bytes:,} bytes.",
+            remedy="Send fewer or shorter texts in one request.",
+        )
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a receive that gives the body that was read, then what comes after it."""
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if not given:
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return replayed
+
+
+async def _send_json(send: Send, status: int, body: dict[str, Any], extra: dict[str, str]) -> None:
+    content = json.dumps(body).encode()  # ASCII: whatever a client sent can be told back
+    headers = {"content-type": "application/json", "content-length": str(len(content)), **extra}
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
+        }
+    )
+    await send({"type": "http.response.body", "body": content})

@@ -1,0 +1,30 @@
+"""How much serving takes on: sizes and limits of one deployment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServingOptions:
+    """Limits of a deployment; the defaults suit one machine.
+
+    Replicas take fractions of a CPU, so that they, Spark and tuning trials never wait for each
+    other on two cores.
+    """
+
+    host: str = "127.0.0.1"  # what the HTTP proxy binds; anything else is open to the network
+    replicas: int = 1
+    replica_cpus: float = 0.2
+    # Requests that one replica works on at a time; the next one is told to come back.
+    max_in_flight: int = 64
+    # Requests of one key, sustained and at once.
+    rate_per_key_s: float = 500.0
+    burst_per_key: int = 1_000
+    max_body_bytes: int = 1_048_576
+    # Predictions and rule hits that wait for the event log.
+    buffer_events: int = 20_000
+    # How long a verified key is taken as valid without asking the store again.
+    key_cache_s: float = 10.0
+    # How often the watcher looks whether a champion moved.
+    poll_s: float = 0.5

@@ -1,0 +1,323 @@
+"""What the API does, without HTTP: admit, predict, take feedback, report.
+
+Texts are masked before the model sees them, because that is what it was trained on, and so
+that nothing behind the door ever holds personal data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from uuid import UUID, uuid4
+
+from closedloop.core.errors import EngineError, NotFound, Overloaded
+from closedloop.core.identity import ApiKey
+from closedloop.data.event import Event, Kind, new_event_id
+from closedloop.data.event_log import EventLog
+from closedloop.serve.access import KeyRing, RateLimit
+from closedloop.serve.event_writer import EventWriter
+from closedloop.serve.messages import (
+    Candidate,
+    FeedbackRequest,
+    FeedbackResponse,
+    HealthResponse,
+    ModelOut,
+    ModelsResponse,
+    PredictionOut,
+    PredictRequest,
+    PredictResponse,
+)
+from closedloop.serve.model_host import ModelHost, Prediction, Served
+from closedloop.serve.options import ServingOptions
+
+# A prediction that another replica answered a moment ago may still be in its buffer.
+_SETTLE = timedelta(seconds=2)
+_SETTLE_PAUSE_S = 0.05
+_FLUSH_S = 2.0
+_MAX_TOP = 5
+
+
+class Service:
+    """One replica's work.
+
+    Parameters
+    ----------
+    host : ModelHost
+        The models.
+    keys : KeyRing
+        The clients.
+    log : EventLog
+        Where feedback goes and predictions are looked up.
+    writer : EventWriter
+        Where predictions go.
+    mask : callable
+        Replaces personal data in a text.
+    pseudonym : callable
+        Takes (user id, tenant) and returns what is stored for the user.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: ModelHost,
+        keys: KeyRing,
+        log: EventLog,
+        writer: EventWriter,
+        mask: Callable[[str], str],
+        pseudonym: Callable[[str, str], str],
+        options: ServingOptions,
+    ) -> None:
+        self.host = host
+        self.watcher_answers = False
+        self._keys = keys
+        self._log = log
+        self._writer = writer
+        self._mask = mask
+        self._pseudonym = pseudonym
+        self._options = options
+        self._rate = RateLimit(rate_per_s=options.rate_per_key_s, burst=options.burst_per_key)
+        self._in_flight = 0
+        # Two threads: a batch of long texts does not hold up the single text behind it.
+        self._answering = ThreadPoolExecutor(2, thread_name_prefix="answer")
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Take one of the replica's places for the time of a request.
+
+        Raises
+        ------
+        Overloaded
+            All are taken.
+        """
+        if self._in_flight >= self._options.max_in_flight:
+            raise Overloaded(
+                f"{self._in_flight} requests are being answered, which is the limit.",
+                remedy="Send the request again after the seconds named in Retry-After.",
+            )
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+
+    async def admit(self, authorization: str) -> ApiKey:
+        """Return the key of a request that may go on.
+
+        Raises
+        ------
+        NotAllowed
+            The key is missing or not valid.
+        Overloaded
+            The key sends more than its rate.
+        """
+        key = await self._keys.verify(authorization)
+        if self._rate.take(key.id) > 0:
+            raise Overloaded(
+                f"The key of {key.client!r} sends more than"
+                f" {self._options.rate_per_key_s:g} requests per second.",
+                remedy="Slow down, or send several texts in one request.",
+            )
+        return key
+
+    async def predict(self, key: ApiKey, model: str, request: PredictRequest) -> PredictResponse:
+        """Answer texts and log each answer as an event.
+
+        Raises
+        ------
+        NotFound
+            There is no such model, or the key does not reach it.
+        EngineError
+            Its champion could not be loaded.
+        Overloaded
+            The event log does not keep up.
+        """
+        started = time.perf_counter()
+        served = self._served(key, model)
+        texts = request.all_texts
+        self._writer.check_room(len(texts))
+        masked, answers = await asyncio.get_running_loop().run_in_executor(
+            self._answering, self._answer, served, texts
+        )
+        latency_ms = (time.perf_counter() - started) * 1000
+        ids = [new_event_id() for _ in answers]
+        self._writer.offer(
+            self._events(served, request, zip(ids, masked, answers, strict=True), latency_ms)
+        )
+        return PredictResponse(
+            request_id=str(uuid4()),
+            model=model,
+            version=served.champion.version,
+            predictions=[_out(i, answer) for i, answer in zip(ids, answers, strict=True)],
+        )
+
+    async def feedback(self, key: ApiKey, request: FeedbackRequest) -> FeedbackResponse:
+        """Store feedback; it is on disk when this returns.
+
+        Raises
+        ------
+        NotFound
+            There is no such prediction, or the key does not reach it.
+        EngineError
+            The event log did not take it.
+        """
+        prediction = await self._prediction(request.prediction_id)
+        if prediction is None or not key.reaches(prediction.tenant):
+            raise NotFound(
+                f"There is no prediction {request.prediction_id}.",
+                remedy="Send the prediction_id that the predict call returned.",
+            )
+        event = Event(
+            event_id=new_event_id(),
+            ts=datetime.now(UTC),
+            tenant=prediction.tenant,
+            kind=Kind.FEEDBACK,
+            channel=prediction.channel,
+            dialogue_id=prediction.dialogue_id,
+            turn=prediction.turn,
+            user_id=prediction.user_id,
+            # The prediction again, so that a bad case names text and version without a join.
+            text=prediction.text,
+            model=prediction.model,
+            model_version=prediction.model_version,
+            prediction=prediction.prediction,
+            confidence=prediction.confidence,
+            feedback=request.feedback,
+            refers_to=prediction.event_id,
+            attributes={"comment": self._mask(request.comment)} if request.comment else {},
+        )
+        await asyncio.to_thread(self._log.append, [event])
+        return FeedbackResponse(
+            feedback_id=event.event_id,
+            prediction_id=prediction.event_id,
+            model=prediction.model or "",
+            version=prediction.model_version or 0,
+        )
+
+    def models(self, key: ApiKey) -> ModelsResponse:
+        """Return the models that a key reaches."""
+        return ModelsResponse(
+            models=[
+                ModelOut(
+                    model=str(state.champion.ref),
+                    champion=state.champion.version,
+                    serving=state.serving,
+                    problem=state.problem,
+                )
+                for state in self.host.states()
+                if key.reaches(state.champion.ref.tenant)
+            ]
+        )
+
+    def health(self) -> HealthResponse:
+        """Return how this replica stands."""
+        states = self.host.states()
+        failed = sum(state.problem is not None for state in states)
+        problems = []
+        if failed:
+            problems.append(f"{failed} champions could not be loaded; see GET /v1/models.")
+        if self.host.ready and not self.watcher_answers:
+            problems.append("The catalog watcher does not answer; the models held go on serving.")
+        if self._writer.problem:
+            problems.append("The event log does not take events; they are kept in memory.")
+        settled: Literal["ok", "degraded"] = "degraded" if problems else "ok"
+        return HealthResponse(
+            status=settled if self.host.ready else "starting",
+            models_serving=sum(state.serving is not None for state in states),
+            models_failed=failed,
+            in_flight=self._in_flight,
+            events_waiting=self._writer.waiting,
+            problems=problems,
+        )
+
+    def close(self) -> None:
+        """Write what waits and end the threads."""
+        self._answering.shutdown(wait=True)
+        self._writer.close()
+        self._log.close()
+
+    def _served(self, key: ApiKey, model: str) -> Served:
+        served = self.host.get(model)
+        tenant = model.partition(".")[0]
+        if served is not None and key.reaches(tenant):
+            return served
+        if key.reaches(tenant) and any(str(s.champion.ref) == model for s in self.host.states()):
+            raise EngineError(
+                f"The champion of {model!r} could not be loaded.",
+                remedy="See GET /v1/models for the reason, and release a version that loads.",
+            )
+        # The same words for a model that is not there and one that is another tenant's.
+        raise NotFound(
+            f"There is no model {model[:200]!r}.", remedy="See GET /v1/models for those you reach."
+        )
+
+    def _answer(
+        self, served: Served, texts: Sequence[str]
+    ) -> tuple[list[str], Sequence[Prediction]]:
+        masked = [self._mask(text) for text in texts]
+        return masked, served.model.predict_many(masked)
+
+    def _events(
+        self,
+        served: Served,
+        request: PredictRequest,
+        answered: Iterator[tuple[str, str, Prediction]],
+        latency_ms: float,
+    ) -> list[Event]:
+        now = datetime.now(UTC)
+        ref = served.champion.ref
+        user_id = self._pseudonym(request.user_id, ref.tenant) if request.user_id else None
+        return [
+            Event(
+                event_id=event_id,
+                ts=now,
+                tenant=ref.tenant,
+                kind=Kind.PREDICTION,
+                channel=request.channel,
+                dialogue_id=request.dialogue_id,
+                turn=request.turn,
+                user_id=user_id,
+                text=text,
+                model=str(ref),
+                model_version=served.champion.version,
+                prediction=answer.label,
+                confidence=float(answer.confidence),
+                latency_ms=latency_ms,
+            )
+            for event_id, text, answer in answered
+        ]
+
+    async def _prediction(self, event_id: str) -> Event | None:
+        """Look a prediction up, waiting for the buffers that may still hold it."""
+        found = await asyncio.to_thread(self._log.get, event_id)
+        if found is None and self._writer.waiting:
+            await asyncio.to_thread(self._writer.flush, _FLUSH_S)
+            found = await asyncio.to_thread(self._log.get, event_id)
+        # Another replica's buffer cannot be awaited, but a UUIDv7 tells how old its event is.
+        while found is None and _age(event_id) < _SETTLE:
+            await asyncio.sleep(_SETTLE_PAUSE_S)
+            found = await asyncio.to_thread(self._log.get, event_id)
+        return found if found is not None and found.kind is Kind.PREDICTION else None
+
+
+def _age(event_id: str) -> timedelta:
+    made = datetime.fromtimestamp((UUID(event_id).int >> 80) / 1000, tz=UTC)
+    age = datetime.now(UTC) - made
+    # An id from the future was not made here: nothing to wait for.
+    return age if age > -_SETTLE else timedelta.max
+
+
+def _out(prediction_id: str, answer: Prediction) -> PredictionOut:
+    return PredictionOut(
+        prediction_id=prediction_id,
+        label=answer.label,
+        confidence=float(answer.confidence),
+        top=[
+            Candidate(label=label, confidence=float(confidence))
+            for label, confidence in answer.top[:_MAX_TOP]
+        ],
+    )
