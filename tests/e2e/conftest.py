@@ -21,10 +21,15 @@ from closedloop.ui.app.launch import app_command, app_environment
 from closedloop.workflows.records import RunRecords
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or ""
-CHROMIUM_FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 QUEUE = "demo.svm.intent"
 PASSWORD = "correct horse"
 
@@ -52,7 +57,9 @@ def new_tasks(copies: int = 1) -> list[NewTask]:
             details={
                 "cluster": place % 4,
                 "keywords": keywords,
-                "neighbours": [other for other, same, _ in TASKS if same == label and other != text],
+                "neighbours": [
+                    other for other, same, _ in TASKS if same == label and other != text
+                ],
                 "language": "zh" if "\u4e00" <= text[0] <= "\u9fff" else "en",
                 "labels": LABELS,
                 "truth": f"TRUTH-{label}",  # what a simulated run keeps for its annotators

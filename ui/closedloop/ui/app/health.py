@@ -52,7 +52,7 @@ def check_ray(route: QueueRoute) -> Health:
     route.queue()
     if route.detour:
         return Health(
-            engine="Ray", ok=False, sentence=route.detour, remedy="Start it: closedloop up"
+            engine="Ray", ok=False, sentence=route.detour, remedy="Start it: closedloop up."
         )
     ray = sys.modules["ray"]
     nodes = sum(node["Alive"] for node in ray.nodes())
@@ -78,7 +78,7 @@ def check_serve(settings: Settings) -> Health:
             engine="Serve",
             ok=False,
             sentence=f"The API does not answer on port {settings.api_port}.",
-            remedy="Start it: closedloop up",
+            remedy="Start it: closedloop up.",
         )
     took_ms = (time.monotonic() - started) * 1000
     if answer.is_success:
@@ -146,7 +146,10 @@ def check_lake(settings: Settings) -> Health:
     rows = Lake(settings.lake_url).count("turns")
     if not rows:
         return Health(
-            engine="Lake", ok=True, sentence="The lake is empty.", remedy="closedloop demo fills it"
+            engine="Lake",
+            ok=True,
+            sentence="The lake is empty.",
+            remedy="To fill it: closedloop demo.",
         )
     return Health(engine="Lake", ok=True, sentence=f"{rows:,} turns in Delta tables.")
 
@@ -159,5 +162,5 @@ def _outcome(engine: str, result: Callable[[], Health]) -> Health:
     except Exception as error:  # a health page that dies of what it reports is of no use
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         return Health(
-            engine=engine, ok=False, sentence=first_line[:200], remedy="See closedloop status"
+            engine=engine, ok=False, sentence=first_line[:200], remedy="See closedloop status."
         )

@@ -7,6 +7,7 @@ changes how the app behaves.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tomllib
@@ -58,4 +59,5 @@ def _flags(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         if isinstance(value, dict):
             yield from _flags(value, f"{prefix}{name}.")
         else:
-            yield f"--{prefix}{name}={str(value).lower() if isinstance(value, bool) else value}"
+            # Everything but plain text is written as JSON: true, 15, ["1rem", "2rem"].
+            yield f"--{prefix}{name}={value if isinstance(value, str) else json.dumps(value)}"

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from html import escape
 from itertools import pairwise
+from typing import Any
+
+import streamlit as st
 
 from closedloop.ui.app.standing import Station
 
@@ -29,6 +33,20 @@ _STYLE = """
 .cl-loop .running .lamp{animation:cl-pulse 1.4s infinite}}
 @keyframes cl-pulse{50%{opacity:.25}}
 """
+_SCRIPT = """
+export default function ({ data, parentElement }) {
+  let place = parentElement.querySelector("div.loop");
+  if (!place) {
+    place = document.createElement("div");
+    place.className = "loop";
+    parentElement.append(place);
+  }
+  if (place.shown !== data) {
+    place.shown = data;
+    place.innerHTML = data;
+  }
+}
+"""
 
 
 def loop_picture(stations: Sequence[Station]) -> str:
@@ -50,6 +68,17 @@ def loop_picture(stations: Sequence[Station]) -> str:
         'markerHeight="7" orient="auto"><path d="M0 0 10 5 0 10z" fill="#8fa39b"></path>'
         f"</marker></defs>{_ways()}{boxes}</svg>"
     )
+
+
+def show_loop(stations: Sequence[Station]) -> None:
+    """Draw the loop on the page; an unchanged picture is left alone."""
+    _component()(key="loop", data=loop_picture(stations))
+
+
+@cache
+def _component() -> Any:
+    # st.html refuses SVG. Every text in the picture was escaped above.
+    return st.components.v2.component("closedloop_loop", js=_SCRIPT)
 
 
 def _box(station: Station, x: int, y: int) -> str:

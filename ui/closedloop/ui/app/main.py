@@ -5,26 +5,33 @@ Run by ``streamlit run``; see `launch.app_command`.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from closedloop.core.errors import ClosedLoopError
 from closedloop.core.identity import User
+from closedloop.ui.app.markdown_text import literal
 from closedloop.ui.app.pages import annotate, login, overview
 from closedloop.ui.app.services import Services, current_user, services, sign_out
+
+# A file of our own: named icons and emoji would be fetched from the internet.
+_ICON = Path(__file__).with_name("icon.svg")
 
 
 def main() -> None:
     """Show the log-in page, or the navigation and the chosen page."""
-    st.set_page_config(page_title="closedloop", page_icon=":material/all_inclusive:", layout="wide")
+    st.set_page_config(page_title="closedloop", page_icon=str(_ICON), layout="wide")
     try:
         shared = services()
     except ClosedLoopError as error:
-        st.error(f"**{error.message}** {error.remedy}")
+        st.error(literal(str(error)))
         return
     user = current_user()
     if user is None:
         st.navigation([st.Page(login.page, title="Log in")], position="hidden").run()
         return
+    st.logo(str(login.LOGO), size="large")
     chosen = st.navigation(_pages(user))
     with st.sidebar:
         st.markdown(f":material/person: **{user.name}**  \n{user.role.value}")

@@ -10,10 +10,12 @@ from closedloop.core.errors import ClosedLoopError, EngineError
 from closedloop.core.identity import User
 from closedloop.samples.annotation import AnnotationQueue, LeasedTask, PastVote, QueueCounts
 from closedloop.ui.app.labels import known_labels
+from closedloop.ui.app.markdown_text import literal
 from closedloop.ui.app.services import Services, current_user, services
 from closedloop.ui.app.task_card import Act, proposed_labels, read_act, task_card
 
 _CARD = "task_card"
+_QUEUE = "annotate_queue"  # the chosen one
 _NOTICE = "annotate_notice"  # what the last act led to, shown once
 _HELD = "annotate_lease"  # token of the task on the screen, given back on leaving
 _HISTORY_LENGTH = 8
@@ -38,14 +40,15 @@ def _work(shared: Services, user: User) -> None:
             _explain_no_queue()
             return
         name = _choose_queue(counts)
-        _show_progress(counts[name])
+        task = _next_task(queue, user, name)
+        now = queue.counts(name)
+        _show_progress(now)
         left, right = st.columns([2.7, 1], gap="medium")
         history = queue.history(user.name, limit=_HISTORY_LENGTH)
-        task = _next_task(queue, user, name)
         with left:
             _show_notice()
             if task is None:
-                _explain_nothing_left(shared, user, name, queue.counts(name))
+                _explain_nothing_left(name, now)
             else:
                 labels = _labels(shared, queue, name, task)
                 task_card(task, labels, can_undo=bool(history), key=_CARD, on_act=_on_act)
@@ -53,7 +56,7 @@ def _work(shared: Services, user: User) -> None:
             _show_history(history)
     except EngineError as error:
         shared.route.lost(error)
-        st.warning(f"**{error.message}** {error.remedy}")
+        st.warning(literal(str(error)))
         st.button("Try again", icon=":material/refresh:")
 
 
@@ -105,7 +108,7 @@ def _answer(user: User, act: Act) -> None:
 
 def _undo(queue: AnnotationQueue, user: User, past: PastVote) -> None:
     task = queue.undo(user.name, past.token)
-    st.session_state["annotate_queue"] = task.queue
+    st.session_state[_QUEUE] = task.queue
     was = "the skip" if past.label is None else f"“{past.label}”"
     st.session_state[_NOTICE] = f"Taken back: {was}. The task is yours again."
 
@@ -136,17 +139,23 @@ def _labels(shared: Services, queue: AnnotationQueue, name: str, task: LeasedTas
 
 
 def _choose_queue(counts: dict[str, QueueCounts]) -> str:
-    names = sorted(counts, key=lambda name: (-counts[name].open, name))
-    if len(names) == 1:
-        st.markdown(f"Queue **{names[0]}**")
-        return names[0]
-    chosen = st.selectbox(
-        "Queue",
-        names,
-        key="annotate_queue",
-        format_func=lambda name: f"{name}  ·  {counts[name].open} open",
-    )
-    return chosen or names[0]
+    names = sorted(counts)
+    kept = st.session_state.get(_QUEUE)
+    if kept not in names:
+        kept = max(names, key=lambda name: counts[name].open)
+    if len(names) > 1:
+        # No key: its options change with every label, and a keyed box would then jump back to
+        # the first; the choice is kept apart.
+        kept = st.selectbox(
+            "Queue",
+            names,
+            index=names.index(kept),
+            format_func=lambda name: f"{name}  ·  {counts[name].done} of {counts[name].total} done",
+        )
+    else:
+        st.markdown(f"Queue **{literal(kept)}**")
+    st.session_state[_QUEUE] = kept
+    return kept
 
 
 def _show_progress(counts: QueueCounts) -> None:
@@ -172,7 +181,7 @@ def _show_history(history: list[PastVote]) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             with st.container(gap=None):
                 st.text(past.label or "skipped")
-                st.caption(_plain(_shortened(past.text)))
+                st.caption(literal(_shortened(past.text)))
             st.button(
                 "",
                 key=f"undo_{past.token}",
@@ -193,21 +202,22 @@ def _explain_no_queue() -> None:
     _wait_for_tasks(None)
 
 
-def _explain_nothing_left(shared: Services, user: User, name: str, counts: QueueCounts) -> None:
+def _explain_nothing_left(name: str, counts: QueueCounts) -> None:
+    shown = f"**{literal(name)}**"
     if counts.open or counts.leased:
         st.success(
-            f"Nothing more for you in **{name}** now. {counts.open + counts.leased:,} tasks are in "
+            f"Nothing more for you in {shown} now. {counts.open + counts.leased:,} tasks are in "
             "other hands or wait for another person’s vote; this page goes on by itself when one "
             "comes back.",
             icon=":material/hourglass_empty:",
         )
     else:
-        aside = f" {counts.set_aside:,} were skipped too often and set aside." * bool(
-            counts.set_aside
-        )
+        aside = ""
+        if counts.set_aside:
+            aside = f" {counts.set_aside:,} were skipped too often and set aside."
         st.success(
-            f"**{name}** is done: {counts.done:,} tasks labelled.{aside} The run goes on with "
-            "them; new tasks appear here by themselves.",
+            f"{shown} is done: {counts.done:,} tasks labelled.{aside} The run goes on with them; "
+            "new tasks appear here by themselves.",
             icon=":material/task_alt:",
         )
     _wait_for_tasks(name)
@@ -227,8 +237,3 @@ def _wait_for_tasks(name: str | None) -> None:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
-
-
-def _plain(text: str) -> str:
-    # Log text is data: none of it may act as Markdown.
-    return "".join("\\" + char if char in "\\`*_{}[]()<>#+-.!|~$:" else char for char in text)

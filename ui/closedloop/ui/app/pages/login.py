@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from closedloop.core.errors import ClosedLoopError
+from closedloop.ui.app.markdown_text import literal
 from closedloop.ui.app.services import Services, services, sign_in
+
+LOGO = Path(__file__).parents[1] / "logo.svg"
 
 
 def page() -> None:
@@ -13,7 +18,8 @@ def page() -> None:
     shared = services()
     _, middle, _ = st.columns([1, 1.3, 1])
     with middle:
-        st.title("closedloop", anchor=False)
+        st.space("large")
+        st.image(str(LOGO), width=210)
         st.caption("From dialogue logs to served models, and from complaints to repaired ones.")
         with st.form("login"):
             name = st.text_input("Name", autocomplete="username", max_chars=120)
@@ -34,13 +40,13 @@ def _log_in(shared: Services, name: str, password: str) -> bool:
     try:
         shared.guard.check(name)
     except ClosedLoopError as error:
-        st.error(f"**{error.message}** {error.remedy}")
+        st.error(literal(str(error)))
         return False
     try:
         user = shared.identities.log_in(name, password)
     except ClosedLoopError as error:
         shared.guard.failed(name)
-        st.error(f"**{error.message}** {error.remedy}")
+        st.error(literal(str(error)))
         return False
     shared.guard.succeeded(name)
     sign_in(user)

@@ -11,7 +11,8 @@ import streamlit as st
 
 from closedloop.core.errors import ClosedLoopError
 from closedloop.ui.app.health import Health, check_health
-from closedloop.ui.app.loop_picture import loop_picture
+from closedloop.ui.app.loop_picture import show_loop
+from closedloop.ui.app.markdown_text import literal
 from closedloop.ui.app.services import services
 from closedloop.ui.app.standing import (
     Station,
@@ -50,9 +51,9 @@ def _live() -> None:
     # Only this part is drawn again: scrolling and opened runs keep their place.
     try:
         runs = services().runs.recent(limit=8)
-        st.html(loop_picture(_stations(runs)))
+        show_loop(_stations(runs))
     except ClosedLoopError as error:
-        st.error(f"**{error.message}** {error.remedy}")
+        st.error(literal(str(error)))
         return
     left, right = st.columns([2.3, 1], gap="large")
     with left:
@@ -90,7 +91,7 @@ def _show_run(run: RunRecord, *, opened: bool) -> None:
         with figure:
             _show_accuracy(run)
         if run.error:
-            st.error(run.error, icon=":material/error:")
+            st.error(literal(run.error), icon=":material/error:")
         with st.expander("Stages", expanded=opened, key=f"stages_{run.id}"):
             _show_stages(run)
 
@@ -108,7 +109,7 @@ def _show_accuracy(run: RunRecord) -> None:
 def _show_stages(run: RunRecord) -> None:
     parameters = params_line(run.params)
     if parameters:
-        st.caption(parameters)
+        st.caption(literal(parameters))
     if not run.stages:
         st.caption("No stage has begun yet.")
         return
@@ -141,9 +142,9 @@ def _show_health(found: Sequence[Health]) -> None:
         icon = ":green[:material/check_circle:]" if health.ok else ":red[:material/error:]"
         with st.container(key=f"health_{health.engine.lower()}", gap=None):
             st.markdown(f"{icon} **{health.engine}**")
-            st.caption(health.sentence)
+            st.caption(literal(health.sentence))
             if health.remedy:
-                st.caption(f"→ `{health.remedy}`")
+                st.caption(f"→ {literal(health.remedy)}")
 
 
 @st.cache_data(ttl=_HEALTH_TTL_S, show_spinner=False)
