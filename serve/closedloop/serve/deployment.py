@@ -118,7 +118,7 @@ def load_champion(champion: Champion) -> Model:
     """Load a model file whose hash is the recorded one."""
     from pathlib import Path
 
-    from closedloop.models.text_classifier import load
+    from closedloop.models.model_file import load
 
     return load(Path(champion.path), champion.sha256)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from closedloop.core.errors import ClosedLoopError
-from closedloop.models.registry import Champion
+from closedloop.models.registry import MODEL_FILE, Champion
 from closedloop.serve.catalog import Catalog, difference
 
 logger = logging.getLogger(__name__)
@@ -147,5 +147,7 @@ class ModelHost:
             served = Served(champion=champion, model=model)
             self._served = {**self._served, str(champion.ref): served}
             return None
+        # The reason is shown to API clients, who need not know where files are.
+        problem = problem.replace(champion.path, MODEL_FILE)
         logger.warning("%s version %d was not loaded: %s", champion.ref, champion.version, problem)
         return problem

@@ -7,11 +7,11 @@ that nothing behind the door ever holds personal data.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import UUID, uuid4
 
@@ -20,6 +20,7 @@ from closedloop.core.identity import ApiKey
 from closedloop.data.event import Event, Kind, new_event_id
 from closedloop.data.event_log import EventLog
 from closedloop.serve.access import KeyRing, RateLimit
+from closedloop.serve.answer_events import feedback_event, prediction_events
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.messages import (
     Candidate,
@@ -36,7 +37,7 @@ from closedloop.serve.model_host import ModelHost, Prediction, Served
 from closedloop.serve.options import ServingOptions
 
 # A prediction that another replica answered a moment ago may still be in its buffer.
-_SETTLE = timedelta(seconds=2)
+_SETTLE_S = 2.0
 _SETTLE_PAUSE_S = 0.05
 _FLUSH_S = 2.0
 _MAX_TOP = 5
@@ -145,8 +146,15 @@ class Service:
         )
         latency_ms = (time.perf_counter() - started) * 1000
         ids = [new_event_id() for _ in answers]
+        user_id = request.user_id and self._pseudonym(request.user_id, served.champion.ref.tenant)
         self._writer.offer(
-            self._events(served, request, zip(ids, masked, answers, strict=True), latency_ms)
+            prediction_events(
+                served.champion,
+                request,
+                zip(ids, masked, answers, strict=True),
+                user_id=user_id,
+                latency_ms=latency_ms,
+            )
         )
         return PredictResponse(
             request_id=str(uuid4()),
@@ -171,25 +179,8 @@ class Service:
                 f"There is no prediction {request.prediction_id}.",
                 remedy="Send the prediction_id that the predict call returned.",
             )
-        event = Event(
-            event_id=new_event_id(),
-            ts=datetime.now(UTC),
-            tenant=prediction.tenant,
-            kind=Kind.FEEDBACK,
-            channel=prediction.channel,
-            dialogue_id=prediction.dialogue_id,
-            turn=prediction.turn,
-            user_id=prediction.user_id,
-            # The prediction again, so that a bad case names text and version without a join.
-            text=prediction.text,
-            model=prediction.model,
-            model_version=prediction.model_version,
-            prediction=prediction.prediction,
-            confidence=prediction.confidence,
-            feedback=request.feedback,
-            refers_to=prediction.event_id,
-            attributes={"comment": self._mask(request.comment)} if request.comment else {},
-        )
+        comment = self._mask(request.comment) if request.comment else None
+        event = feedback_event(prediction, request.feedback, comment=comment)
         await asyncio.to_thread(self._log.append, [event])
         return FeedbackResponse(
             feedback_id=event.event_id,
@@ -261,36 +252,6 @@ class Service:
         masked = [self._mask(text) for text in texts]
         return masked, served.model.predict_many(masked)
 
-    def _events(
-        self,
-        served: Served,
-        request: PredictRequest,
-        answered: Iterator[tuple[str, str, Prediction]],
-        latency_ms: float,
-    ) -> list[Event]:
-        now = datetime.now(UTC)
-        ref = served.champion.ref
-        user_id = self._pseudonym(request.user_id, ref.tenant) if request.user_id else None
-        return [
-            Event(
-                event_id=event_id,
-                ts=now,
-                tenant=ref.tenant,
-                kind=Kind.PREDICTION,
-                channel=request.channel,
-                dialogue_id=request.dialogue_id,
-                turn=request.turn,
-                user_id=user_id,
-                text=text,
-                model=str(ref),
-                model_version=served.champion.version,
-                prediction=answer.label,
-                confidence=float(answer.confidence),
-                latency_ms=latency_ms,
-            )
-            for event_id, text, answer in answered
-        ]
-
     async def _prediction(self, event_id: str) -> Event | None:
         """Look a prediction up, waiting for the buffers that may still hold it."""
         found = await asyncio.to_thread(self._log.get, event_id)
@@ -298,17 +259,16 @@ class Service:
             await asyncio.to_thread(self._writer.flush, _FLUSH_S)
             found = await asyncio.to_thread(self._log.get, event_id)
         # Another replica's buffer cannot be awaited, but a UUIDv7 tells how old its event is.
-        while found is None and _age(event_id) < _SETTLE:
+        while found is None and _age_s(event_id) < _SETTLE_S:
             await asyncio.sleep(_SETTLE_PAUSE_S)
             found = await asyncio.to_thread(self._log.get, event_id)
         return found if found is not None and found.kind is Kind.PREDICTION else None
 
 
-def _age(event_id: str) -> timedelta:
-    made = datetime.fromtimestamp((UUID(event_id).int >> 80) / 1000, tz=UTC)
-    age = datetime.now(UTC) - made
-    # An id from the future was not made here: nothing to wait for.
-    return age if age > -_SETTLE else timedelta.max
+def _age_s(event_id: str) -> float:
+    """Return how long ago the id was made; infinity for one that was not made here."""
+    age_s = time.time() - (UUID(event_id).int >> 80) / 1000
+    return age_s if age_s > -_SETTLE_S else math.inf
 
 
 def _out(prediction_id: str, answer: Prediction) -> PredictionOut:

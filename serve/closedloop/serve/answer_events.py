@@ -1,0 +1,84 @@
+"""The events that an answered request leaves in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Literal
+
+from closedloop.data.event import Event, Kind, new_event_id
+from closedloop.models.registry import Champion
+from closedloop.serve.messages import PredictRequest
+from closedloop.serve.model_host import Prediction
+
+
+def prediction_events(
+    champion: Champion,
+    request: PredictRequest,
+    answered: Iterable[tuple[str, str, Prediction]],
+    *,
+    user_id: str | None,
+    latency_ms: float,
+) -> list[Event]:
+    """Return one event for each text that a champion answered.
+
+    Parameters
+    ----------
+    answered : iterable of (event id, masked text, prediction)
+    user_id : str or None
+        The user's pseudonym.
+    latency_ms : float
+        Of the whole request, which its texts share.
+    """
+    now = datetime.now(UTC)
+    return [
+        Event(
+            event_id=event_id,
+            ts=now,
+            tenant=champion.ref.tenant,
+            kind=Kind.PREDICTION,
+            channel=request.channel,
+            dialogue_id=request.dialogue_id,
+            turn=request.turn,
+            user_id=user_id,
+            text=text,
+            model=str(champion.ref),
+            model_version=champion.version,
+            prediction=answer.label,
+            confidence=float(answer.confidence),
+            latency_ms=latency_ms,
+        )
+        for event_id, text, answer in answered
+    ]
+
+
+def feedback_event(
+    prediction: Event, feedback: Literal["up", "down"], *, comment: str | None
+) -> Event:
+    """Return the event of a user's word on an answer.
+
+    It repeats the prediction, so that a bad case names its text and version without a join.
+
+    Parameters
+    ----------
+    comment : str or None
+        Masked already.
+    """
+    return Event(
+        event_id=new_event_id(),
+        ts=datetime.now(UTC),
+        tenant=prediction.tenant,
+        kind=Kind.FEEDBACK,
+        channel=prediction.channel,
+        dialogue_id=prediction.dialogue_id,
+        turn=prediction.turn,
+        user_id=prediction.user_id,
+        text=prediction.text,
+        model=prediction.model,
+        model_version=prediction.model_version,
+        prediction=prediction.prediction,
+        confidence=prediction.confidence,
+        feedback=feedback,
+        refers_to=prediction.event_id,
+        attributes={"comment": comment} if comment else {},
+    )

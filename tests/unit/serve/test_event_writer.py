@@ -1,0 +1,110 @@
+import threading
+from datetime import UTC, datetime
+
+import pytest
+
+from closedloop.core.errors import EngineError, Overloaded
+from closedloop.data.event import Event, Kind
+from closedloop.data.event_log import SqliteEventLog
+from closedloop.serve import event_writer
+from closedloop.serve.event_writer import EventWriter
+
+
+def events(*names):
+    return [
+        Event(event_id=name, ts=datetime.now(UTC), tenant="retail", kind=Kind.PREDICTION)
+        for name in names
+    ]
+
+
+class GatedLog:
+    """Writes only while the gate is open, and can be told to fail."""
+
+    def __init__(self):
+        self.gate = threading.Event()
+        self.reached = threading.Event()
+        self.fault = None
+        self.written = []
+
+    def append(self, batch):
+        self.reached.set()
+        assert self.gate.wait(10)
+        if self.fault is not None:
+            fault, self.fault = self.fault, None
+            raise fault
+        if any(event.event_id == "poison" for event in batch):
+            raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+        self.written += [event.event_id for event in batch]
+
+
+@pytest.fixture
+def log():
+    return GatedLog()
+
+
+def test_events_reach_the_log_in_order(tmp_path):
+    log = SqliteEventLog(tmp_path / "events.db")
+    writer = EventWriter(log)
+    for i in range(50):
+        writer.offer(events(f"{i}-a", f"{i}-b"))
+    assert writer.flush(10)
+    found = [logged.event.event_id for logged in log.read(0, limit=1000)]
+    assert found == [f"{i}-{part}" for i in range(50) for part in "ab"]
+    assert writer.close() == 0
+
+
+def test_a_full_buffer_refuses_the_whole_request(log):
+    writer = EventWriter(log, capacity_events=3)
+    writer.offer(events("a", "b"))
+    with pytest.raises(Overloaded):
+        writer.offer(events("c", "d"))
+    writer.offer(events("c"))
+    log.gate.set()
+    assert writer.flush(10)
+    writer.offer(events("d"))
+    assert writer.close() == 0
+    assert log.written == ["a", "b", "c", "d"]
+
+
+def test_a_batch_that_failed_is_written_later_and_reported_meanwhile(log, monkeypatch):
+    monkeypatch.setattr(event_writer, "_RETRY_S", 0.001)
+    log.fault = EngineError("no space", remedy="free some")
+    writer = EventWriter(log)
+    writer.offer(events("a"))
+    log.gate.set()
+    assert writer.flush(10)
+    assert (log.written, writer.problem) == (["a"], None)
+    writer.close()
+
+
+def test_one_event_that_cannot_be_stored_does_not_stop_the_others(log):
+    writer = EventWriter(log)
+    writer.offer(events("a", "poison", "b"))
+    log.gate.set()
+    assert writer.flush(10)
+    assert log.written == ["a", "b"]
+    writer.close()
+
+
+def test_closing_writes_what_waits_and_takes_no_more(log):
+    writer = EventWriter(log)
+    writer.offer(events("a"))
+    assert log.reached.wait(10)
+    writer.offer(events("b"))
+    log.gate.set()
+    assert writer.close() == 0
+    assert log.written == ["a", "b"]
+    with pytest.raises(Overloaded):
+        writer.offer(events("c"))
+
+
+def test_closing_tells_what_was_lost(log):
+    log.fault = EngineError("no space", remedy="free some")
+    writer = EventWriter(log)
+    writer.offer(events("a", "b"))
+    assert log.reached.wait(10)
+    closing = threading.Thread(target=log.gate.set)
+    writer._closing = True
+    closing.start()
+    assert writer.close() == 2
+    assert "no space" in writer.problem
