@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from closedloop.core.java import prepare_environment
+
+# Before any test module imports Ray, which reads its authentication mode while it is imported.
+prepare_environment()
+
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[str]:
     """Start Ray with four logical CPUs and return its address; it is gone afterwards."""
     import ray
 
-    from closedloop.core.java import prepare_environment
-
-    prepare_environment()
     # Not below pytest's folders: Ray's socket paths must stay under 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="cl-ray-"))
     context = ray.init(
