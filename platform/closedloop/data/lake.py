@@ -12,12 +12,16 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from closedloop.core.errors import ClosedLoopError, EngineError, NotFound
 from closedloop.data.event import SCHEMA as EVENT_SCHEMA
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 DEAD_LETTER_SCHEMA = pa.schema(
     [
@@ -138,7 +142,7 @@ class Lake:
             )
         return opened.file_uris()
 
-    def _open(self, table: str, version: int | None = None):
+    def _open(self, table: str, version: int | None = None) -> DeltaTable | None:
         from deltalake import DeltaTable
 
         if table not in TABLES:

@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from closedloop.core.errors import LogFileError
 
@@ -341,21 +341,25 @@ def _row(line: int, record: dict[str, Any], columns: Mapping[str, str]) -> Row:
     return Row(line=line, values=values, extra=extra)
 
 
-def _utf8_lines(raw: IO[bytes], encoding: str) -> IO[bytes]:
+def _utf8_lines(raw: IO[bytes], encoding: str) -> _Lines:
     """Return the bytes as UTF-8 lines, whatever encoding they come in."""
     if encoding.lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig", "ascii"):
         return raw
     return _Recoder(io.TextIOWrapper(raw, encoding, errors="surrogateescape", newline=""))
 
 
-class _Recoder(io.RawIOBase):
+class _Lines(Protocol):
+    def readline(self, size: int = -1, /) -> bytes: ...
+
+
+class _Recoder:
     """Reads text of another encoding as UTF-8; undecodable bytes stay undecodable."""
 
     def __init__(self, text: io.TextIOWrapper) -> None:
         self._text = text
 
-    def readline(self, size: int | None = -1, /) -> bytes:
-        line = self._text.readline(-1 if size is None else size)
+    def readline(self, size: int = -1, /) -> bytes:
+        line = self._text.readline(size)
         return line.encode("utf-8", errors="surrogateescape")
 
 

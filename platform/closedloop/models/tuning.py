@@ -229,8 +229,20 @@ def _trial(result: Any, recorder: Any) -> Trial:
     )
 
 
+class _DriverOnly:
+    """Holds what Tune must not write to disk with its callbacks: connections, terminals."""
+
+    def __init__(self, value: Any = None) -> None:
+        self.value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _DriverOnly, ()
+
+
 def _make_recorder(trials: int, tracking: Tracking | None, on_trial: OnTrial | None) -> Any:
     from ray.tune import Callback
+
+    kept = _DriverOnly((tracking, on_trial))
 
     class Recorder(Callback):
         """Writes MLflow runs and tells progress, both in the driver."""
@@ -243,6 +255,7 @@ def _make_recorder(trials: int, tracking: Tracking | None, on_trial: OnTrial | N
 
         def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
             self.numbers.setdefault(trial.trial_id, len(self.numbers))
+            tracking, _ = kept.value
             if tracking is None or trial.trial_id in self.runs:
                 return
             run = tracking.client.create_run(
@@ -260,6 +273,7 @@ def _make_recorder(trials: int, tracking: Tracking | None, on_trial: OnTrial | N
             result: dict[str, Any],
             **_: Any,
         ) -> None:
+            tracking, _ = kept.value
             run_id = self.runs.get(trial.trial_id)
             if tracking is not None and run_id:
                 for name in (METRIC, "fold_accuracy"):
@@ -275,6 +289,7 @@ def _make_recorder(trials: int, tracking: Tracking | None, on_trial: OnTrial | N
             self._end(trial, "FAILED")
 
         def _end(self, trial: Any, status: str) -> None:
+            tracking, on_trial = kept.value
             run_id = self.runs.get(trial.trial_id)
             if tracking is not None and run_id:
                 tracking.client.set_terminated(run_id, status=status)
