@@ -46,11 +46,11 @@ TASKS = [
 LABELS = sorted({label for _, label, _ in TASKS})
 
 
-def new_tasks(copies: int = 1) -> list[NewTask]:
+def new_tasks() -> list[NewTask]:
     return [
         NewTask(
-            sample_id=f"{copy}-{place}",
-            text=text if copies == 1 else f"{text} ({copy})",
+            sample_id=f"s{place}",
+            text=text,
             reason=f"margin 0.0{place + 1}, cluster {place % 4}",
             suggestion=label,
             priority=1.0 - place / 100,
@@ -65,7 +65,6 @@ def new_tasks(copies: int = 1) -> list[NewTask]:
                 "truth": f"TRUTH-{label}",  # what a simulated run keeps for its annotators
             },
         )
-        for copy in range(copies)
         for place, (text, label, keywords) in enumerate(TASKS)
     ]
 
@@ -77,30 +76,39 @@ def add_runs(store: Store) -> None:
         (
             "cold-start",
             [
-                ("ingest", 6000, {"new_events": 5988, "dead_letters": 12}),
-                ("etl", 5988, {"engine": "local", "dialogues": 1871}),
-                ("samples", 5988, {"clusters": 44, "tasks": 1000}),
-                ("annotation", 1000, {"annotators": 3, "error_rate": 0.02}),
-                ("train", 900, {"trials": 12, "best_score": 0.8712}),
-                ("evaluate", 100, {"accuracy": 0.874, "verdict": "release"}),
-                ("release", 1, {"version": 1}),
+                ("ingest", 6000, {"new": 5988, "known already": 0, "refused": 12}),
+                (
+                    "spark etl",
+                    5988,
+                    {"engine": "ray", "topics": 40, "languages": "en 4021, zh 1967"},
+                ),
+                ("cluster", 5988, {"clusters": 44, "largest": "parcel week arrive (412)"}),
+                ("annotate", 1000, {"labels": 1000, "waves": 4, "annotators": "3, simulated"}),
+                ("train", 880, {"classes": 44, "trials": 8, "cross-validated accuracy": 0.8712}),
+                ("joint evaluation", 120, {"challenger accuracy": "0.874", "verdict": "release"}),
+                ("release", 1, {"version": 1, "seconds until served": 0.8}),
+                ("held-out accuracy", 1200, {"held-out accuracy": 0.874}),
             ],
-            {"accuracy_after": 0.874, "version": 1},
+            {"accuracy": 0.874, "version": 1},
         ),
         (
             "repair",
             [
-                ("replay", 2000, {"requests": 2000, "failed": 0}),
-                ("bad cases", 312, {"bad_cases": 312}),
-                ("annotation", 300, {"annotators": 3}),
-                ("train", 1200, {"trials": 12, "best_score": 0.9043}),
-                ("evaluate", 100, {"fixed": 41, "broken": 6, "verdict": "release"}),
-                ("release", 1, {"version": 2, "failed_requests": 0}),
+                ("replay traffic", 2000, {"users": "simulated", "thumbs down": 312}),
+                ("bad cases", 312, {"engine": "ray", "attributed to": f"{QUEUE} version 1"}),
+                ("annotate", 300, {"bad cases": 300, "annotators": "3, simulated"}),
+                ("train", 1180, {"classes": 44, "trials": 8, "cross-validated accuracy": 0.9043}),
+                ("joint evaluation", 120, {"fixed": 9, "broken": 2, "verdict": "release"}),
+                ("release", 1, {"version": 2, "failed requests": 0}),
+                ("bad cases again", 312, {"fixed": 241}),
+                ("held-out accuracy", 1200, {"held-out accuracy": 0.911}),
             ],
-            {"accuracy_before": 0.874, "accuracy_after": 0.911, "bad_cases": 312, "version": 2},
+            {"accuracy_before": 0.874, "accuracy": 0.911, "bad_cases": 312, "version": 2},
         ),
     ):
-        run = records.start(workflow, QUEUE, {"seed": 7, "simulate_annotators": True})
+        run = records.start(
+            workflow, QUEUE, {"labels": 1000, "seed": 7, "simulated_annotators": True}
+        )
         for position, (name, rows, details) in enumerate(stages):
             with records.stage(run, position, name) as outcome:
                 outcome.rows, outcome.details = rows, details

@@ -62,7 +62,7 @@ def loop_picture(stations: Sequence[Station]) -> str:
     spoken = ", ".join(f"{s.title}: {s.figure} {s.unit}" for s in stations)
     return (
         f"<style>{_STYLE}</style>"
-        f'<svg class="cl-loop" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'<svg class="cl-loop" viewBox="11 0 {_WIDTH - 22} {_HEIGHT}" role="img" '
         f'aria-label="The loop. {escape(spoken)}">'
         '<defs><marker id="cl-tip" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" '
         'markerHeight="7" orient="auto"><path d="M0 0 10 5 0 10z" fill="#8fa39b"></path>'

@@ -33,8 +33,11 @@ _STATION_OF = {
     "bad": "bad_cases",
     "feedback": "bad_cases",
     "repair": "repair",
+    "accuracy": "model",
 }
 _BAD_CASES = "bad_cases"
+_MAX_LISTED = 6
+_MAX_DETAIL_CHARS = 160
 _SECRET_PARAMS = ("key", "token", "password")
 
 
@@ -127,8 +130,8 @@ def details_line(details: Mapping[str, Any]) -> str:
 
     Examples
     --------
-    >>> details_line({"clusters": 40, "best_score": 0.81234, "chosen": ["a", "b"]})
-    'clusters 40 · best score 0.812 · chosen 2'
+    >>> details_line({"clusters": 40, "best_score": 0.81234, "versions": [1, 2]})
+    'clusters 40 · best score 0.812 · versions 1, 2'
     """
     return " · ".join(
         f"{name.replace('_', ' ')} {_shown(value)}" for name, value in details.items()
@@ -214,7 +217,9 @@ def _shown(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.3g}"
-    if isinstance(value, list | tuple | dict):
-        return str(len(value))
+    if isinstance(value, list | tuple | dict) and len(value) > _MAX_LISTED:
+        return f"{len(value):,} of them"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
     text = str(value)
-    return text if len(text) <= 60 else text[:59] + "…"
+    return text if len(text) <= _MAX_DETAIL_CHARS else text[: _MAX_DETAIL_CHARS - 1] + "…"

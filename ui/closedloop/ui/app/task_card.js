@@ -70,7 +70,12 @@ class Card {
     if (data.language) text.lang = data.language;
 
     this.card.append(why, text);
-    if (data.suggestion) {
+    if (data.disliked) {
+      const guess = element("div", "guess disliked");
+      guess.append("The model answered ", element("b", "", data.disliked));
+      guess.append(element("span", "hint", " — and a user disliked that"));
+      this.card.append(guess);
+    } else if (data.suggestion) {
       const guess = element("div", "guess");
       guess.append("The model’s suggestion: ", element("b", "", data.suggestion));
       guess.append(element("span", "hint", " — a guess to check, not an answer"));

@@ -56,6 +56,7 @@ def card_data(
         "text": task.text,
         "reason": task.reason,
         "suggestion": task.suggestion or "",
+        "disliked": str(details.get("disliked answer") or ""),
         "cluster": details.get("cluster"),
         "keywords": _texts(details.get("keywords"))[:8],
         "neighbours": _texts(details.get("neighbours"))[:4],

@@ -19,6 +19,7 @@ _QUEUE = "annotate_queue"  # the chosen one
 _NOTICE = "annotate_notice"  # what the last act led to, shown once
 _HELD = "annotate_lease"  # token of the task on the screen, given back on leaving
 _HISTORY_LENGTH = 8
+_LOOK_AGAIN_S = 3  # how often an idle page looks for new tasks
 _RENEW_BELOW_S = 60.0  # a task shown anew with less than this left gets its full time again
 
 
@@ -199,7 +200,7 @@ def _explain_no_queue() -> None:
         "or `closedloop run cold-start --logs FILE --map text=COLUMN` on your own logs.",
         icon=":material/inbox:",
     )
-    _wait_for_tasks(None)
+    _wait_for_change(None, QueueCounts())
 
 
 def _explain_nothing_left(name: str, counts: QueueCounts) -> None:
@@ -220,18 +221,13 @@ def _explain_nothing_left(name: str, counts: QueueCounts) -> None:
             "new tasks appear here by themselves.",
             icon=":material/task_alt:",
         )
-    _wait_for_tasks(name)
+    _wait_for_change(name, counts)
 
 
-@st.fragment(run_every=3)
-def _wait_for_tasks(name: str | None) -> None:
-    user = current_user()
-    queue = services().route.queue()
-    if user is None:
-        return
-    if (name is None and queue.queues()) or (
-        name is not None and queue.lease(user.name, queue=name)
-    ):
+@st.fragment(run_every=_LOOK_AGAIN_S)
+def _wait_for_change(name: str | None, shown: QueueCounts) -> None:
+    # Leases that ran out count as open again, so every reason to go on shows in the counts.
+    if services().route.queue().counts(name) != shown:
         st.rerun()
 
 

@@ -101,9 +101,8 @@ def _show_accuracy(run: RunRecord) -> None:
     if after is None:
         return
     change = None if before is None else f"{(after - before) * 100:+.1f} points"
-    st.metric("held-out accuracy", f"{after:.1%}", change)
-    if before is not None:
-        st.caption(f"before: {before:.1%}")
+    before_it = "" if before is None else f", was {before:.1%}"
+    st.metric(f"held-out accuracy{before_it}", f"{after:.1%}", change)
 
 
 def _show_stages(run: RunRecord) -> None:
