@@ -57,10 +57,8 @@ def main() -> None:
     options.json.write_text(json.dumps(figures, indent=2), encoding="utf-8")
     print(f"{'kind':12} {'recall':>7} {'precision':>10} {'values':>8}")
     for kind, row in figures["kinds"].items():
-        print(
-            f"{kind:12} recall {row['recall']:.4f}  precision {row['precision']:.4f}  n {row['values']}"
-        )
-    print(f"{'overall':12} recall {figures['recall']:.4f}  precision {figures['precision']:.4f}")
+        print(f"{kind:12} {row['recall']:7.4f} {row['precision']:10.4f} {row['values']:8}")
+    print(f"{'overall':12} {figures['recall']:7.4f} {figures['precision']:10.4f}")
     print(f"{texts_per_s:,.0f} texts/s; the naive pattern finds {figures['peer']['recall']:.2f}")
 
 

@@ -177,6 +177,7 @@ class _Traffic:
         self._mix_weights = tuple(accumulate(tenant.share for tenant in chosen))
         self._active: list[tuple[float, int, _Dialogue]] = []
         self._count = 0
+        self._ties = 0
         self._midnight_s = _UTC_OFFSET_S + scenario.start.timestamp()
 
     def turns(self) -> Iterator[SimulatedTurn]:
@@ -295,31 +296,27 @@ class _Traffic:
                 return
             self._turn_to(dialogue, follow_ups[int(draw() * len(follow_ups))], "next")
         elif draw() < self._scenario.answer_accuracy:
-            if lot < 0.47:
+            if lot < 0.52:
                 return
-            if lot < 0.62:
+            if lot < 0.67:
                 self._turn_to(dialogue, "thanks", "thank")
-            elif lot < 0.82 or not follow_ups:
+            elif lot < 0.79 or not follow_ups:
                 dialogue.act = "brief"
             else:
                 self._turn_to(dialogue, follow_ups[int(draw() * len(follow_ups))], "next")
-        elif lot < 0.42:
+        elif lot < 0.5:
             dialogue.act = "again"
-        elif lot < 0.6:
+        elif lot < 0.58:
             dialogue.act = "nudge"
         elif lot < 0.8:
             self._turn_to(dialogue, "human_agent", "next")
         else:
             return
         dialogue.turn += 1
+        self._ties += 1  # dialogues whose turns are due at the same time must not be compared
         heapq.heappush(
-            self._active, (now_s + 4 + self._rng.expovariate(1 / 25), self._count_up(), dialogue)
+            self._active, (now_s + 4 + self._rng.expovariate(1 / 25), self._ties, dialogue)
         )
-
-    def _count_up(self) -> int:
-        # Ties in time must not compare dialogues; any number that grows will do.
-        self._ties = getattr(self, "_ties", 0) + 1
-        return self._ties
 
     def _turn_to(self, dialogue: _Dialogue, intent: str, act: str) -> None:
         dialogue.intent = intent
@@ -357,7 +354,7 @@ def _trait(user: int, which: int) -> float:
 
 def _mix(tenant: Tenant, codes: tuple[str, ...]) -> _Mix:
     openings = [
-        (intent.name, intent.weight * tenant.domain_factors.get(intent.domain, 1.0))
+        (intent.name, intent.weight**2 * tenant.domain_factors.get(intent.domain, 1.0))
         for intent in intents()
         if tenant.name in intent.tenants
     ]

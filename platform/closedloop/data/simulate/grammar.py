@@ -2,11 +2,14 @@
 
 The notation, as it stands in the YAML files beside this module::
 
-    (a|b|c)    one of the alternatives, each as likely
-    [a|b]      the same, or nothing: half of the time
-    [~a|b]     the same, seldom: one time in seven
+    (a|b|c)    one of the alternatives, the first the likeliest
+    [a|b]      the same, or nothing: said one time in five
+    [~a|b]     the same, seldom: one time in twenty
     <name>     a rule of the lexicon, expanded in place
     {name}     a slot, filled with a value when the phrase is spoken
+
+People say a thing mostly in the same few ways: of n alternatives the first k have together the
+chance (k/n)**(1/3), which falls off much as word frequencies do (G. K. Zipf, 1935).
 
 A compiled node is a string (said as it is), a tuple (choose one), a list (say all in order) or
 a slot. Lexicon rules are shared by reference, so that a grammar of thousands of phrases stays
@@ -60,7 +63,8 @@ def expand(
     'hi Ann'
     """
     while type(node) is tuple:
-        node = node[int(draw() * len(node))]
+        chance = draw()
+        node = node[int(chance * chance * chance * len(node))]
     if type(node) is str:
         out.append(node)
     elif type(node) is list:
@@ -143,28 +147,6 @@ def slot_names(node: Node) -> Iterator[str]:
     elif not isinstance(node, str):
         for part in node:
             yield from slot_names(part)
-
-
-def phrase_count(node: Node) -> int:
-    """Return how many ways a node can be said, each slot counted as one way."""
-    if isinstance(node, str | Slot):
-        return 1
-    if isinstance(node, tuple):
-        return sum(phrase_count(part) for part in set(map(_frozen, node)))
-    total = 1
-    for part in node:
-        total *= phrase_count(part)
-    return total
-
-
-def _frozen(node: Node) -> Node:
-    return _Together(map(_frozen, node)) if isinstance(node, list | _Together) else node
-
-
-class _Together(tuple[Node, ...]):
-    """A sequence that can be a member of a set; counts as a list in `phrase_count`."""
-
-    __slots__ = ()
 
 
 def _choice(nodes: list[Node]) -> Node:

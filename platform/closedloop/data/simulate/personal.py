@@ -10,10 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-_CN_MOBILE = (
-    "130 131 132 133 135 136 137 138 139 147 150 151 152 155 156 157 158 159 166 170 "
-    "173 175 176 177 178 180 181 182 183 185 186 187 188 189 191 193 195 198 199"
-).split()
+_CN_MOBILE = tuple(
+    str(prefix)
+    for block in (
+        range(130, 134),
+        range(135, 140),
+        range(150, 154),
+        range(155, 160),
+        range(176, 179),
+    )
+    for prefix in (*block, 147, 166, 170, 180, 186, 187, 188, 189, 191, 195, 198, 199)
+)
 _CN_AREA = ("010", "021", "020", "0755", "0571", "028", "025", "027", "0532", "0591", "029")
 _US_AREA = ("212", "312", "415", "617", "206", "303", "404", "512", "702", "718", "919", "503")
 _CARD_ISSUER = (
@@ -314,7 +321,7 @@ def address(rng: Random, language: str) -> str:
             room = rng.choice(
                 (
                     f"{rng.randrange(1, 30)}栋{rng.randrange(101, 3200)}室",
-                    f"{rng.randrange(1, 20)}号楼{rng.randrange(1, 6)}单元{rng.randrange(101, 3000)}",
+                    f"{rng.randrange(1, 20)}号楼{rng.randrange(1, 6)}单元{rng.randrange(101, 999)}",
                     f"{rng.randrange(1, 30)}幢{rng.randrange(101, 2000)}室",
                     f"{rng.randrange(101, 3000)}室",
                 )
@@ -330,7 +337,8 @@ def address(rng: Random, language: str) -> str:
     text = f"{house} {rng.choice(_STREET)} {rng.choice(_STREET_KIND)}"
     if rng.random() < 0.35:
         unit = rng.choice(("Apt", "Flat", "Unit", "Suite", "Apt."))
-        text += f"{rng.choice((', ', ' '))}{unit} {rng.randrange(1, 60)}{rng.choice(('', '', 'B', 'C'))}"
+        door = f"{rng.randrange(1, 60)}{rng.choice(('', '', 'B', 'C'))}"
+        text += f"{rng.choice((', ', ' '))}{unit} {door}"
     if rng.random() < 0.7:
         town, code = rng.choice(_TOWN)
         text += f", {town}" + (f"{rng.choice((', ', ' '))}{code}" if rng.random() < 0.6 else "")
@@ -341,7 +349,8 @@ def order_number(rng: Random, language: str) -> str:
     """Return an order number: long digits, or a short code with a letter prefix."""
     shape = rng.random()
     if shape < 0.45:
-        return f"20{rng.randrange(24, 27)}{rng.randrange(1, 13):02d}{rng.randrange(1, 29):02d}{_digits(rng, 10)}"
+        day = f"20{rng.randrange(24, 27)}{rng.randrange(1, 13):02d}{rng.randrange(1, 29):02d}"
+        return day + _digits(rng, 10)
     if shape < 0.7:
         return str(rng.randrange(1, 10)) + _digits(rng, 11)
     if shape < 0.85:

@@ -37,7 +37,7 @@ class Burst:
             raise InputError(
                 f"The burst {self.issue!r} has share {self.share}, start {self.start_s} s and "
                 f"duration {self.duration_s} s.",
-                remedy="Give a share between 0 and 1, a start of 0 or later and a duration above 0.",
+                remedy="Give a share in (0, 1), a start of 0 s or later, a duration above 0 s.",
             )
 
 
@@ -68,7 +68,7 @@ class Scenario:
     tenants: tuple[str, ...] = ()
     languages: tuple[str, ...] = LANGUAGES
     bursts: tuple[Burst, ...] = ()
-    # Part of customers' turns that carry personal data.
+    # Part of customers' turns that carry personal data (greetings and thanks never do).
     pii_share: float = 0.04
     # How often the simulated assistant answers right; what customers say next depends on it.
     answer_accuracy: float = 0.85

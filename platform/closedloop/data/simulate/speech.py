@@ -23,9 +23,10 @@ _PERSONAL = {
     "account": ("email", "phone", "resident_id", "phone", "email"),
     "products": ("phone", "email"),
     "service": ("phone", "order", "address", "email"),
-    "talk": ("phone", "email"),
     "burst": ("order", "phone", "order", "email"),
 }
+# What comes after a question now and then, by rule of the lexicon; details tell nothing of intent.
+_TAILS = ("detail", "detail", "detail", "please", "urge")
 
 
 class Utterance(NamedTuple):
@@ -56,14 +57,9 @@ class Speaker:
         self._draw = rng.random
         self._pii_share = pii_share
         self._values = VALUES[language.code]
-        self._products: tuple[str, ...] = ()
         self._type: Callable[[str, Callable[[], float], float], str] = (
             noise.type_chinese if self._chinese else noise.type_english
         )
-
-    def talk_about(self, products: tuple[str, ...]) -> str:
-        """Choose the product of a dialogue among a tenant's products and return its name."""
-        return products[int(self._draw() * len(products))]
 
     def question(
         self,
@@ -88,11 +84,11 @@ class Speaker:
         elif again and draw() < 0.45:
             self._say(self._language.lexicon["rephrase"], pieces)
             pieces.append("" if self._chinese else " ")
-        if phrases.before is not None and draw() < 0.25:
+        if phrases.before is not None and draw() < 0.15:
             self._say(phrases.before, pieces)
             pieces.append(self._joint())
         self._say(phrases.say, pieces)
-        if draw() < 0.16:
+        if draw() < 0.3 and domain != "talk" and intent != "human_agent":
             self._tail(pieces)
         return self._finish(pieces, domain, sloppiness, spoken)
 
@@ -135,7 +131,7 @@ class Speaker:
     def _tail(self, pieces: list[str]) -> None:
         end = pieces[-1]
         pieces.append(self._joint() if self._chinese or not end.endswith("?") else " ")
-        self._say(self._language.lexicon["please" if self._draw() < 0.6 else "urge"], pieces)
+        self._say(self._language.lexicon[_TAILS[int(self._draw() * len(_TAILS))]], pieces)
 
     def _finish(self, pieces: list[str], domain: str, sloppiness: float, spoken: bool) -> Utterance:
         text = "".join(pieces)
@@ -147,7 +143,7 @@ class Speaker:
             text = noise.speak(text, self._draw, self._filler, self._chinese)
         else:
             text = self._type(text, self._draw, sloppiness)
-        if self._draw() < self._pii_share:
+        if self._draw() < self._pii_share and domain in _PERSONAL:
             return self._give_away(text, domain)
         return Utterance(text, ())
 

@@ -164,8 +164,7 @@ def _tables() -> dict[str, dict[str, tuple[str, ...]]]:
                 "monday",
                 "next friday",
             ),
-            "height": tuple(f"{cm}" for cm in range(150, 196, 3))
-            + ("5'4", "5'7", "5'10", "6'1", "1.72m"),
+            "height": (*map(str, range(150, 196, 3)), "5'4", "5'7", "5'10", "6'1", "1.72m"),
             "hundreds": tuple(f"{count}00" for count in range(1, 60, 3)),
             "month": _MONTHS,
             "n": (
@@ -287,7 +286,7 @@ def _tables() -> dict[str, dict[str, tuple[str, ...]]]:
                 "礼拜天",
                 "今晚",
             ),
-            "height": tuple(str(cm) for cm in range(150, 190, 3)) + ("一米七", "1米65", "1.72"),
+            "height": (*map(str, range(150, 190, 3)), "一米七", "1米65", "1.72"),
             "hundreds": tuple(f"{count}00" for count in range(1, 60, 3)),
             "month": tuple(f"{month}月" for month in range(1, 13)),
             "n": ("2", "3", "4", "5", "6", "7", "8", "10", "12", "两", "三", "四", "五", "好几"),
@@ -305,8 +304,10 @@ def _tables() -> dict[str, dict[str, tuple[str, ...]]]:
             ),
             "size": (*_SIZES, "均码", "160", "165", "170", "175"),
             "tens": tens,
-            "time": tuple(f"{hour}点{tail}" for hour in range(7, 23) for tail in ("", "半", "多"))
-            + ("20:00", "0点", "早上9点", "晚上8点", "下午3点"),
+            "time": (
+                *(f"{hour}点{tail}" for hour in range(7, 23) for tail in ("", "半", "多")),
+                *("20:00", "0点", "早上9点", "晚上8点", "下午3点"),
+            ),
             "weight": tuple(str(weight) for weight in range(45, 180, 5)),
             "when": (
                 "昨天",
