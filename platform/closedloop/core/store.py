@@ -59,6 +59,7 @@ class Store:
         """Apply the alembic revisions that this database lacks."""
         from alembic import command
         from alembic.config import Config
+        from alembic.util.exc import CommandError
 
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
@@ -74,6 +75,11 @@ class Store:
             raise EngineError(
                 f"The metadata store {self.engine_name} cannot be opened: {_first_line(error)}",
                 remedy="Check CLOSEDLOOP_STORE, free disk space and the database's permissions.",
+            ) from error
+        except CommandError as error:
+            raise EngineError(
+                f"The metadata store {self.engine_name} was made by a newer closedloop: {error}",
+                remedy="Install that version or a later one, or set CLOSEDLOOP_STORE to another.",
             ) from error
 
     @property
@@ -111,7 +117,14 @@ def _engine(url: str) -> sa.Engine:
         return sa.create_engine(parsed, pool_pre_ping=True)
 
     if parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(parsed.database).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EngineError(
+                f"The folder {folder} of the metadata store cannot be made: {error.strerror}.",
+                remedy="Check CLOSEDLOOP_HOME and CLOSEDLOOP_STORE and the folder's permissions.",
+            ) from error
     engine = sa.create_engine(parsed, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000})
 
     @sa.event.listens_for(engine, "connect")
