@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from importlib import resources
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Path, Request, Security
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
@@ -66,6 +67,7 @@ def build_app(
         version=VERSION,
         description="Ask models, and tell them when they were wrong.",
         lifespan=lifespan,
+        docs_url=None,  # the framework's page loads its scripts from the internet
         redoc_url=None,
     )
     app.add_middleware(Edge, service=service, max_body_bytes=max_body_bytes)
@@ -113,6 +115,12 @@ def build_app(
     async def readyz() -> JSONResponse:
         health = service.health()
         return JSONResponse(health.model_dump(), 503 if health.status == "starting" else 200)
+
+    page = resources.files("closedloop.serve").joinpath("docs_page.html").read_text("utf-8")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(page)
 
     return app
 

@@ -414,6 +414,13 @@ def test_readiness_waits_for_the_first_catalog(api):
     assert api.call("GET", "/readyz", key=None).status_code == 200
 
 
+def test_the_documentation_page_needs_no_internet(api):
+    response = api.call("GET", "/docs", key=None)
+    assert response.headers["content-type"].startswith("text/html")
+    assert "http://" not in response.text
+    assert "https://" not in response.text
+
+
 def test_openapi_shows_keys_errors_and_examples(api):
     spec = api.call("GET", "/openapi.json").json()
     predict = spec["paths"]["/v1/models/{model}:predict"]["post"]
