@@ -19,7 +19,7 @@ from random import Random
 from closedloop.core.privacy import Span
 from closedloop.data.simulate.catalogue import Tenant, intents, language, tenants
 from closedloop.data.simulate.scenario import Scenario
-from closedloop.data.simulate.speech import Speaker, Utterance
+from closedloop.data.simulate.speech import Manner, Speaker, Utterance
 
 MAX_DIALOGUE_TURNS = 9
 # How many turns a customer takes in a dialogue, on average over the chain below.
@@ -119,8 +119,7 @@ class _Dialogue:
     intent: str
     domain: str
     burst: str | None
-    product: str
-    sloppiness: float
+    manner: Manner
     # What the customer does when the next turn is due.
     act: str
 
@@ -231,10 +230,11 @@ class _Traffic:
         burst = self._burst_issue(now_s)
         intent = burst or self._rng.choices(mix.openings, cum_weights=mix.opening_weights)[0]
         products = mix.products[code]
+        channel = self._rng.choices(mix.channels, cum_weights=mix.channel_weights)[0]
         self._count += 1
         return _Dialogue(
             tenant=tenant.name,
-            channel=self._rng.choices(mix.channels, cum_weights=mix.channel_weights)[0],
+            channel=channel,
             id=f"{self._scenario.seed:x}-{self._count:07x}",
             turn=0,
             user_id=f"{tenant.name}-u{user:07d}",
@@ -244,8 +244,12 @@ class _Traffic:
             intent=intent,
             domain=self._domains.get(intent, "burst"),
             burst=burst,
-            product=products[int(draw() * len(products))],
-            sloppiness=_trait(user, 2),
+            manner=Manner(
+                product=products[int(draw() * len(products))],
+                products=products,
+                sloppiness=_trait(user, 2),
+                spoken=channel == "phone_transcript",
+            ),
             act="open",
         )
 
@@ -256,30 +260,16 @@ class _Traffic:
 
     def _speak(self, dialogue: _Dialogue) -> Utterance:
         speaker = self._speakers[dialogue.language]
-        spoken = dialogue.channel == "phone_transcript"
         if dialogue.act == "brief":
-            return speaker.brief(
-                dialogue.intent,
-                dialogue.domain,
-                product=dialogue.product,
-                sloppiness=dialogue.sloppiness,
-                spoken=spoken,
-            )
+            return speaker.brief(dialogue.intent, dialogue.domain, dialogue.manner)
         if dialogue.act == "nudge":
-            return speaker.nudge(
-                dialogue.domain,
-                product=dialogue.product,
-                sloppiness=dialogue.sloppiness,
-                spoken=spoken,
-            )
+            return speaker.nudge(dialogue.domain, dialogue.manner)
         return speaker.question(
             dialogue.intent,
             dialogue.domain,
-            product=dialogue.product,
+            dialogue.manner,
             opening=dialogue.act == "open",
             again=dialogue.act == "again",
-            sloppiness=dialogue.sloppiness,
-            spoken=spoken,
         )
 
     def _go_on(self, now_s: float, dialogue: _Dialogue) -> None:

@@ -124,9 +124,9 @@ def type_english(text: str, draw: Draw, sloppiness: float) -> str:
         text = text.upper()
     else:
         text = text[:1].upper() + text[1:]
-    if draw() < 0.35 * sloppiness:
+    if draw() < 0.25 * sloppiness:
         text = shorten(text, draw, False)
-    if draw() < 0.3 * sloppiness:
+    if draw() < 0.2 * sloppiness:
         text = slip(text, draw)
     asks = text.endswith("?")
     end = draw()
@@ -146,7 +146,7 @@ def type_chinese(text: str, draw: Draw, sloppiness: float) -> str:
     """Return a Chinese text as a customer of the given sloppiness (0 to 1) types it."""
     if "，" in text and draw() < 0.2 + 0.5 * sloppiness:
         text = text.replace("，", " " if draw() < 0.5 else "")
-    if draw() < 0.3 * sloppiness:
+    if draw() < 0.2 * sloppiness:
         text = shorten(text, draw, True)
     if draw() < 0.06 * sloppiness and len(text) > 6:
         at = 1 + int(draw() * (len(text) - 2))

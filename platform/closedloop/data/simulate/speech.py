@@ -29,6 +29,18 @@ _PERSONAL = {
 _TAILS = ("detail", "detail", "detail", "please", "urge")
 
 
+class Manner(NamedTuple):
+    """Who talks about what: the same through a dialogue."""
+
+    product: str
+    # Everything the tenant sells, to compare with.
+    products: tuple[str, ...]
+    # How carelessly the customer types, 0 to 1.
+    sloppiness: float
+    # Whether the turn is the transcript of a telephone call.
+    spoken: bool
+
+
 class Utterance(NamedTuple):
     """What was typed, and where the personal data in it is."""
 
@@ -50,7 +62,7 @@ class Speaker:
     """
 
     def __init__(self, language: Language, rng: Random, pii_share: float) -> None:
-        self.product = ""
+        self._manner = Manner("", (), 0.0, False)
         self._language = language
         self._chinese = language.code == "zh"
         self._rng = rng
@@ -62,21 +74,13 @@ class Speaker:
         )
 
     def question(
-        self,
-        intent: str,
-        domain: str,
-        *,
-        product: str,
-        opening: bool,
-        again: bool,
-        sloppiness: float,
-        spoken: bool,
+        self, intent: str, domain: str, manner: Manner, *, opening: bool, again: bool
     ) -> Utterance:
         """Say a whole question; ``opening`` may greet first, ``again`` says it in other words."""
         draw = self._draw
         phrases = self._language.phrases[intent]
         pieces: list[str] = []
-        self.product = product
+        self._manner = manner
         if opening:
             if draw() < 0.18:
                 self._say(self._language.lexicon["hello"], pieces)
@@ -88,25 +92,23 @@ class Speaker:
             self._say(phrases.before, pieces)
             pieces.append(self._joint())
         self._say(phrases.say, pieces)
-        if draw() < 0.3 and domain != "talk" and intent != "human_agent":
+        if draw() < 0.24 and domain != "talk" and intent != "human_agent":
             self._tail(pieces)
-        return self._finish(pieces, domain, sloppiness, spoken)
+        return self._finish(pieces, domain)
 
-    def brief(
-        self, intent: str, domain: str, *, product: str, sloppiness: float, spoken: bool
-    ) -> Utterance:
+    def brief(self, intent: str, domain: str, manner: Manner) -> Utterance:
         """Say a short follow-up that leans on what was said before."""
         pieces: list[str] = []
-        self.product = product
+        self._manner = manner
         self._say(self._language.phrases[intent].brief, pieces)
-        return self._finish(pieces, domain, sloppiness, spoken)
+        return self._finish(pieces, domain)
 
-    def nudge(self, domain: str, *, product: str, sloppiness: float, spoken: bool) -> Utterance:
+    def nudge(self, domain: str, manner: Manner) -> Utterance:
         """Say something that means nothing without the dialogue."""
         pieces: list[str] = []
-        self.product = product
+        self._manner = manner
         self._say(self._language.lexicon["nudge"], pieces)
-        return self._finish(pieces, domain, sloppiness, spoken)
+        return self._finish(pieces, domain)
 
     def answer(self) -> Utterance:
         """Say what an assistant says."""
@@ -119,8 +121,8 @@ class Speaker:
 
     def _fill(self, slot: str) -> str:
         if slot == "product":
-            return self.product
-        table = self._values[slot]
+            return self._manner.product
+        table = self._manner.products if slot == "other" else self._values[slot]
         return table[int(self._draw() * len(table))]
 
     def _joint(self) -> str:
@@ -133,16 +135,16 @@ class Speaker:
         pieces.append(self._joint() if self._chinese or not end.endswith("?") else " ")
         self._say(self._language.lexicon[_TAILS[int(self._draw() * len(_TAILS))]], pieces)
 
-    def _finish(self, pieces: list[str], domain: str, sloppiness: float, spoken: bool) -> Utterance:
+    def _finish(self, pieces: list[str], domain: str) -> Utterance:
         text = "".join(pieces)
         if "  " in text or text[:1] == " " or text[-1:] == " ":
             text = " ".join(text.split())
         if " ," in text or " ?" in text:
             text = text.replace(" ,", ",").replace(" ?", "?")
-        if spoken:
+        if self._manner.spoken:
             text = noise.speak(text, self._draw, self._filler, self._chinese)
         else:
-            text = self._type(text, self._draw, sloppiness)
+            text = self._type(text, self._draw, self._manner.sloppiness)
         if self._draw() < self._pii_share and domain in _PERSONAL:
             return self._give_away(text, domain)
         return Utterance(text, ())
