@@ -81,6 +81,7 @@ class Language:
     products: dict[str, tuple[str, ...]]
 
 
+@cache
 def _load(*path: str) -> dict[str, Any]:
     text = Path(__file__).parent.joinpath(*path).read_text(encoding="utf-8")
     loaded: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
