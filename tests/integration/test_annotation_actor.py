@@ -2,9 +2,9 @@
 
 import inspect
 import os
-import shutil
 import signal
-import tempfile
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -12,51 +12,72 @@ from pathlib import Path
 
 import pytest
 
-ray = pytest.importorskip("ray")
-
-from closedloop.actors.annotation_queue import (  # noqa: E402  (ray may be missing)
+from closedloop.actors.annotation_queue import (
     QueueClient,
     find_queue,
     host_queue,
     retire_queue,
 )
-from closedloop.core.errors import Conflict, EngineError, InputError, NotFound  # noqa: E402
-from closedloop.core.settings import Settings  # noqa: E402
-from closedloop.core.store import Store  # noqa: E402
-from closedloop.samples.annotation import AnnotationQueue, NewTask  # noqa: E402
+from closedloop.core.errors import Conflict, EngineError, InputError, NotFound
+from closedloop.core.settings import Settings
+from closedloop.core.store import Store
+from closedloop.samples.annotation import AnnotationQueue, NewTask
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 
 QUEUE = "demo.svm.intent"
 TASKS = 120
-KILLS = 8
+KILLS = 5
+
+# What the app does: connect from a thread of another process, find the actor, ask it.
+OTHER_PROCESS = """
+import threading
+from closedloop.core.settings import Settings
+from closedloop.ui.app.queue_route import connect_to_actor
+
+def ask():
+    print("HOST", *connect_to_actor(Settings()).host())
+
+thread = threading.Thread(target=ask)
+thread.start()
+thread.join()
+"""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _ray() -> Iterator[None]:
-    if ray.is_initialized():  # another module's session: use it
-        yield
-        return
-    folder = tempfile.mkdtemp(prefix="ray_q_", dir="/tmp")  # sockets need a short path
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
-    yield
-    ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(home=tmp_path_factory.mktemp("queue"), store="")
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path, store="")
-
-
-@pytest.fixture
-def queue(settings: Settings) -> Iterator[QueueClient]:
+@pytest.fixture(scope="module")
+def hosted(ray_cluster: str, settings: Settings) -> Iterator[QueueClient]:
     yield host_queue(settings)
     retire_queue()
 
 
+@pytest.fixture
+def queue(hosted: QueueClient, settings: Settings) -> QueueClient:
+    store = Store.open(settings.store_url)
+    with store.write() as connection:
+        for table in ("vote", "lease", "task"):
+            connection.exec_driver_sql(f"DELETE FROM {table}")
+    store.close()
+    return hosted
+
+
 def tasks(count: int) -> list[NewTask]:
     return [NewTask(sample_id=f"s{n}", text=f"text {n}") for n in range(count)]
+
+
+def test_no_actor_is_not_an_error(settings: Settings) -> None:
+    assert find_queue(settings) is None
+
+
+def test_a_store_that_cannot_open_is_an_engine_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(EngineError, match="did not answer"):
+        host_queue(Settings(home=tmp_path, store=f"sqlite:///{tmp_path}/file/store.db"))
+    retire_queue()
 
 
 def test_every_public_call_of_the_queue_goes_to_the_actor() -> None:
@@ -97,15 +118,20 @@ def test_another_installations_queue_is_refused(tmp_path: Path, queue: QueueClie
         find_queue(Settings(home=tmp_path / "elsewhere", store=""))
 
 
-def test_no_actor_is_not_an_error(settings: Settings) -> None:
-    assert find_queue(settings) is None
-
-
-def test_a_store_that_cannot_open_is_an_engine_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(EngineError, match="did not answer"):
-        host_queue(Settings(home=tmp_path, store=f"sqlite:///{tmp_path}/file/store.db"))
-    retire_queue()
+def test_another_process_reaches_the_same_actor(
+    ray_cluster: str, settings: Settings, queue: QueueClient
+) -> None:
+    there = settings.model_copy(update={"ray_address": ray_cluster})
+    asked = subprocess.run(
+        [sys.executable, "-c", OTHER_PROCESS],
+        env={**os.environ, **there.environment()},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    url, process_id = queue.host()
+    assert f"HOST {url} {process_id}" in asked.stdout
 
 
 def test_killed_at_any_moment_it_loses_nothing_and_counts_nothing_twice(
