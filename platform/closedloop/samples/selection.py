@@ -146,15 +146,7 @@ def select_informative(
     # Only the least sure rows compete, but at least one row of each cluster.
     pool = free[np.argsort(-unsure[free], kind="stable")[: count * _CANDIDATES_A_PICK]]
     labels = clustering.labels
-    sizes = np.bincount(labels[pool], minlength=clustering.clusters)
-    weight = np.bincount(labels[pool], weights=unsure[pool], minlength=clustering.clusters)
-    shares = allocate(weight, sizes, count)
-    chosen: list[int] = []
-    for cluster in np.flatnonzero(shares):
-        rows = pool[labels[pool] == cluster]
-        chosen += _spread(
-            vectors, rows, int(shares[cluster]), seed=seed, weights=unsure[rows] + 1e-6
-        )
+    chosen = _share_and_spread(vectors, clustering, pool, unsure[pool], count, seed=seed)
     chosen.sort(key=lambda row: (float(margin[row]), row))
     return [
         Selected(
@@ -165,6 +157,68 @@ def select_informative(
         )
         for row in chosen
     ]
+
+
+def select_bad_cases(
+    vectors: npt.NDArray[np.float32],
+    clustering: Clustering,
+    probabilities: npt.NDArray[np.floating],
+    *,
+    bad: Iterable[int],
+    count: int,
+    exclude: Iterable[int] = (),
+    complaint_rate: float = 0.5,
+    false_complaint_rate: float = 0.05,
+    seed: int = 0,
+) -> list[Selected]:
+    """Choose rows whose answer users complained of, and fill up with what the model is unsure of.
+
+    A complaint is evidence, not proof. The score is the probability that the answer was wrong,
+    by Bayes' rule from the model's confidence and the two rates: a complaint about an unsure
+    answer is nearly certain, one about a sure answer may be a slip.
+
+    Parameters
+    ----------
+    vectors, clustering, probabilities, count, exclude, seed
+        As for :func:`select_informative`; ``probabilities`` of the version that answered.
+    bad : iterable of int
+        Rows with a complaint.
+    complaint_rate, false_complaint_rate : float
+        Rough shares of wrong and of right answers that draw a complaint.
+
+    Returns
+    -------
+    list of Selected
+        Bad cases first, the likeliest error first.
+    """
+    taken = set(exclude)
+    rows = np.asarray(sorted(set(bad) - taken), dtype=np.intp)
+    right = probabilities[rows].max(axis=1) if len(rows) else np.zeros(0)
+    blamed = complaint_rate * (1.0 - right)
+    wrong = blamed / (blamed + false_complaint_rate * right + 1e-12)
+    chosen = _share_and_spread(vectors, clustering, rows, wrong, count, seed=seed)
+    probability = dict(zip(rows.tolist(), wrong.tolist(), strict=True))
+    chosen.sort(key=lambda row: (-probability[row], row))
+    selected = [
+        Selected(
+            row=row,
+            cluster=int(clustering.labels[row]),
+            score=float(probability[row]),
+            reason=f"complaint, wrong with {probability[row]:.2f}, cluster "
+            f"{clustering.labels[row]}",
+        )
+        for row in chosen
+    ]
+    if len(selected) < count:
+        selected += select_informative(
+            vectors,
+            clustering,
+            probabilities,
+            count=count - len(selected),
+            exclude=taken | set(chosen),
+            seed=seed,
+        )
+    return selected
 
 
 def margins(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
@@ -213,6 +267,33 @@ def _free_rows(rows: int, clustering: Clustering, exclude: Iterable[int]) -> npt
     return np.flatnonzero(~taken)
 
 
+def _share_and_spread(
+    vectors: npt.NDArray[np.float32],
+    clustering: Clustering,
+    rows: npt.NDArray[np.intp],
+    scores: npt.NDArray[np.floating],
+    count: int,
+    *,
+    seed: int,
+) -> list[int]:
+    """Share ``count`` among the clusters by their rows' scores, and spread each share."""
+    labels = clustering.labels[rows]
+    sizes = np.bincount(labels, minlength=clustering.clusters)
+    weights = np.bincount(labels, weights=scores, minlength=clustering.clusters)
+    shares = allocate(weights, sizes, count)
+    chosen: list[int] = []
+    for cluster in np.flatnonzero(shares):
+        inside = labels == cluster
+        chosen += _spread(
+            vectors,
+            rows[inside],
+            int(shares[cluster]),
+            seed=seed,
+            weights=scores[inside].astype(np.float64) + 1e-6,
+        )
+    return chosen
+
+
 def _spread(
     vectors: npt.NDArray[np.float32],
     rows: npt.NDArray[np.intp],
@@ -232,8 +313,10 @@ def _spread(
         centre = np.average(
             points[members], axis=0, weights=None if weights is None else weights[members]
         )
-        distances = np.linalg.norm(points[members] - centre, axis=1)
-        picks.append(int(rows[members[distances.argmin()]]))
+        merit = 1.0 - 0.5 * ((points[members] - centre) ** 2).sum(axis=1)
+        if weights is not None:  # unsure and central, not central alone
+            merit = merit * weights[members]
+        picks.append(int(rows[members[merit.argmax()]]))
     # Copies of one text fall in one part, so that parts may be fewer than asked for.
     rest: Sequence[int] = [int(row) for row in rows if int(row) not in set(picks)]
     return picks + list(rest[: count - len(picks)])

@@ -28,13 +28,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from closedloop.core.errors import InputError
 from closedloop.samples.embedding import load_embedding
+from closedloop.samples.terms import TermWeighter, character_terms, word_terms
 
-HAN = "㐀-䶿一-鿿豈-﫿"
-_WORD = rf"[{HAN}]|[^\W{HAN}]+"
 _SPACE = re.compile(r"\s+")
 _MIN_COVERAGE = 0.25  # below it the semantic view is noise
 _COVERAGE_SAMPLE = 2_000
@@ -108,8 +106,9 @@ class TextVectoriser:
         self, *, latent_dimensions: int = 128, max_features: int = 60_000, seed: int = 0
     ) -> None:
         self.latent_dimensions = latent_dimensions
-        self.max_features = max_features
         self.seed = seed
+        self._words = TermWeighter(word_terms, max_terms=max_features)
+        self._characters = TermWeighter(character_terms, max_terms=max_features)
 
     def fit(self, texts: Sequence[str]) -> TextVectoriser:
         """Learn vocabularies, word weights and latent directions from unlabelled texts.
@@ -120,16 +119,16 @@ class TextVectoriser:
             When no text holds a letter or a digit.
         """
         texts = [normalise(text) for text in texts]
-        self._words, self._characters = _surface_models(len(texts), self.max_features)
-        try:
-            surface = sp.hstack(
-                [self._words.fit_transform(texts), self._characters.fit_transform(texts)]
-            ).tocsr()
-        except ValueError as error:  # sklearn: "empty vocabulary"
+        self._words.fit(texts)
+        self._characters.fit(texts)
+        if not len(self._words):
             raise InputError(
                 f"None of the {len(texts)} texts holds a word.",
                 remedy="Check which column is mapped to text.",
-            ) from error
+            )
+        surface = sp.hstack(
+            [self._words.transform(texts), self._characters.transform(texts)], format="csr"
+        )
         dimensions = min(self.latent_dimensions, min(surface.shape) - 1)
         if dimensions < 1:
             self._directions = np.zeros((surface.shape[1], 0), dtype=np.float32)
@@ -145,7 +144,8 @@ class TextVectoriser:
         texts = [normalise(text) for text in texts]
         words = self._words.transform(texts)
         characters = self._characters.transform(texts)
-        latent = sp.hstack([words, characters]).tocsr() @ self._directions
+        border = words.shape[1]
+        latent = words @ self._directions[:border] + characters @ self._directions[border:]
         if len(self._centre):
             semantic = _unit(load_embedding().embed(texts) - self._centre)
         else:
@@ -165,10 +165,8 @@ class TextVectoriser:
     def state(self) -> dict[str, Any]:
         """Return what was learned as plain arrays, for a model file."""
         return {
-            "words": _terms(self._words),
-            "words_idf": self._words.idf_.astype(np.float32),
-            "characters": _terms(self._characters),
-            "characters_idf": self._characters.idf_.astype(np.float32),
+            "words": self._words.state(),
+            "characters": self._characters.state(),
             "directions": self._directions,
             "centre": self._centre,
         }
@@ -177,43 +175,11 @@ class TextVectoriser:
     def from_state(cls, state: Mapping[str, Any]) -> TextVectoriser:
         """Rebuild a vectoriser from :meth:`state`."""
         vectoriser = cls(latent_dimensions=state["directions"].shape[1])
-        vectoriser._words, vectoriser._characters = _surface_models(0, None)
-        for name, model in (("words", vectoriser._words), ("characters", vectoriser._characters)):
-            model.vocabulary = {term: i for i, term in enumerate(state[name].tolist())}
-            model.idf_ = state[f"{name}_idf"]
+        vectoriser._words = TermWeighter.from_state(word_terms, state["words"])
+        vectoriser._characters = TermWeighter.from_state(character_terms, state["characters"])
         vectoriser._directions = state["directions"]
         vectoriser._centre = state["centre"]
         return vectoriser
-
-
-def _surface_models(
-    texts: int, max_features: int | None
-) -> tuple[TfidfVectorizer, TfidfVectorizer]:
-    # A term seen once says nothing about the next text, but a small log cannot spare any.
-    min_df = 2 if texts >= 1_000 else 1
-    words = TfidfVectorizer(
-        token_pattern=_WORD,
-        ngram_range=(1, 2),
-        sublinear_tf=True,
-        min_df=min_df,
-        max_features=max_features,
-        lowercase=False,
-        dtype=np.float32,
-    )
-    characters = TfidfVectorizer(
-        analyzer="char_wb",
-        ngram_range=(1, 5),
-        sublinear_tf=True,
-        min_df=min_df,
-        max_features=max_features,
-        lowercase=False,
-        dtype=np.float32,
-    )
-    return words, characters
-
-
-def _terms(model: TfidfVectorizer) -> npt.NDArray[np.str_]:
-    return np.asarray(model.get_feature_names_out(), dtype=np.str_)
 
 
 def _unit(matrix: npt.NDArray[Any]) -> FloatMatrix:
