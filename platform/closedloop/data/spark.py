@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 import time
 import warnings
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from closedloop.core.engine_log import engine_log
 from closedloop.core.errors import EngineError
 from closedloop.core.java import prepare_environment
 
@@ -75,7 +75,7 @@ def spark_session(
             "spark.local.dir": scratch,
             "spark.sql.warehouse.dir": f"{scratch}/warehouse",
         }
-        with _jvm_log(log_file or Path(scratch, "spark.log")):
+        with engine_log(log_file or Path(scratch, "spark.log")):
             session = (_on_ray if engine is Engine.RAY else _local)(size, conf)
         try:
             yield session
@@ -156,29 +156,6 @@ def _stop_on_ray(started_ms: int) -> None:
     for folder in Path("/tmp/ray").glob("[0-9]" * 13):
         if int(folder.name) >= started_ms and (folder / "libcore_worker_library_java.so").exists():
             shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _jvm_log(path: Path) -> Iterator[None]:
-    """Let a JVM started in this block write to a file, not into the user's terminal.
-
-    The JVM inherits file descriptors 1 and 2, so these are turned over, not ``sys.stderr``.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kept = [os.dup(1), os.dup(2)]
-    with path.open("ab") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, original in enumerate(kept, start=1):
-            os.dup2(original, number)
-            os.close(original)
 
 
 def _end_jvm() -> None:

@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from closedloop.core.engine_log import terminal
 from closedloop.core.errors import InputError
 from closedloop.workflows.records import RunRecord, StageOutcome
 
-console = Console(stderr=True, highlight=False)
+console = Console(file=terminal(), highlight=False)
 _HIDDEN_DETAILS = ("classes",)  # long; in --json and on the Overview page
 _FIGURE_NAMES = {
     "accuracy_before": "held-out accuracy before",

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from closedloop.core.engine_log import engine_log
 from closedloop.core.errors import Conflict, EngineError, NotFound
 from closedloop.core.identity import Identities
 from closedloop.core.ports import port_is_free
@@ -64,6 +65,7 @@ def running_stack(
         _check_ports(settings, app=app)
     prepare_ray(settings)
     with ExitStack() as ending:
+        ending.enter_context(engine_log(settings.root / "logs" / "engines.log"))
         tell("opening the metadata store")
         store = Store.open(settings.store_url)
         ending.callback(store.close)

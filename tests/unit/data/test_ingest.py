@@ -1,0 +1,121 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from closedloop.data.event import Kind
+from closedloop.data.event_log import SqliteEventLog
+from closedloop.data.ingest import LAKE_CONSUMER, drain_to_lake, ingest_file, load_pseudonym_key
+from closedloop.data.lake import Lake
+from closedloop.data.log_file import LogFile
+
+KEY = bytes(32)
+
+
+@pytest.fixture
+def log(tmp_path):
+    opened = SqliteEventLog(tmp_path / "events.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return Lake(str(tmp_path / "lake"))
+
+
+def load(path, log, lake, **mapping):
+    file = LogFile(path=path, mapping=mapping)
+    return ingest_file(file, log=log, lake=lake, tenant="shop", pseudonym_key=KEY)
+
+
+def write(path, lines):
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def test_rows_become_turns_in_the_lake(tmp_path, log, lake):
+    path = write(tmp_path / "a.csv", ["text,label,ts", "hi,greet,2026-01-02T03:04:05Z"])
+    assert load(path, log, lake).new == 1
+    assert drain_to_lake(log, lake) == 1
+    [row] = lake.read("turns").to_pylist()
+    assert (row["tenant"], row["kind"], row["text"]) == ("shop", "turn", "hi")
+    assert row["ts"] == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert dict(row["attributes"]) == {"label": "greet"}
+
+
+def test_the_same_file_twice_adds_nothing(tmp_path, log, lake):
+    path = write(tmp_path / "a.csv", ["text", "hi", "hi", '""', "ho"])
+    first, second = load(path, log, lake), load(path, log, lake)
+    assert (first.new, first.refused) == (3, 1)  # equal rows are different turns
+    assert (second.new, second.duplicates, second.refused) == (0, 3, 1)
+    drain_to_lake(log, lake)
+    assert lake.count("turns") == 3
+    assert lake.count("dead_letters") == 1
+
+
+def test_a_file_that_grew_adds_only_its_new_rows(tmp_path, log, lake):
+    path = write(tmp_path / "a.csv", ["text", "one", "two"])
+    load(path, log, lake)
+    write(path, ["text", "one", "two", "three"])
+    assert load(path, log, lake).new == 1
+
+
+def test_refused_rows_keep_their_line_and_reason(tmp_path, log, lake):
+    future = (datetime.now(UTC) + timedelta(days=30)).isoformat()
+    path = write(
+        tmp_path / "a.csv",
+        [
+            "text,ts,turn",
+            ",,",
+            "ok,,",
+            "when,yesterday,",
+            f"later,{future},",
+            "which,,x",
+            f"{'long ' * 2_000},,",
+        ],
+    )
+    assert load(path, log, lake).new == 1
+    dead = {row["line"]: row["reason"] for row in lake.read("dead_letters").to_pylist()}
+    assert sorted(dead) == [2, 4, 5, 6, 7]
+    assert dead[2] == "the text is empty"
+    assert "yesterday" in dead[4]
+    assert "lies in the future" in dead[5]
+    assert "characters; the limit is" in dead[7]
+
+
+def test_personal_data_is_masked_before_it_is_stored(tmp_path, log, lake):
+    path = write(tmp_path / "a.csv", ["text,user_id", "my phone is 13812345678,u1", "again,u1"])
+    load(path, log, lake)
+    (first, second) = log.read(0, limit=10)
+    assert "13812345678" not in first.event.text
+    assert first.event.user_id == second.event.user_id != "u1"
+    assert b"13812345678" not in (tmp_path / "events.db").read_bytes()
+
+
+def test_a_lake_batch_that_was_written_but_not_committed_is_not_written_again(tmp_path, log, lake):
+    load(write(tmp_path / "a.csv", ["text", "one", "two"]), log, lake)
+    drain_to_lake(log, lake)
+    log.commit(LAKE_CONSUMER, 0)  # as if the process died between the two commits
+    load(write(tmp_path / "b.csv", ["text", "three"]), log, lake)
+    drain_to_lake(log, lake)
+    assert sorted(lake.read("turns")["text"].to_pylist()) == ["one", "three", "two"]
+
+
+def test_kinds_go_to_their_tables(log, lake):
+    from closedloop.data.event import Event, new_event_id
+
+    now = datetime.now(UTC)
+    log.append(
+        [
+            Event(event_id=new_event_id(), ts=now, tenant="shop", kind=kind, text="x")
+            for kind in (Kind.TURN, Kind.PREDICTION, Kind.PREDICTION, Kind.FEEDBACK)
+        ]
+    )
+    drain_to_lake(log, lake)
+    assert [lake.count(t) for t in ("turns", "predictions", "feedback")] == [1, 2, 1]
+
+
+def test_the_pseudonym_key_is_made_once_and_private(tmp_path):
+    first = load_pseudonym_key(tmp_path)
+    assert load_pseudonym_key(tmp_path) == first
+    assert (tmp_path / "pseudonym.key").stat().st_mode & 0o077 == 0
