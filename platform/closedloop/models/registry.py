@@ -11,11 +11,8 @@ file that nothing names, never a version without a file.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from closedloop.core.errors import EngineError, InputError, NotFound
+from closedloop.models.artifacts import MODEL_FILE, Artifacts
 from closedloop.models.mlflow_client import open_mlflow, sqlite_file
 from closedloop.models.reference import ModelRef
 
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-MODEL_FILE = "model.skops"
 
 _SHA256 = "closedloop.sha256"
 _METRICS = "closedloop.metrics"
@@ -103,9 +100,9 @@ class Registry:
     """
 
     def __init__(self, registry_url: str, artifacts_url: str) -> None:
-        self._artifacts = _folder(artifacts_url)
+        self._artifacts = Artifacts(artifacts_url)
         self._database = sqlite_file(registry_url)
-        self._client = open_mlflow(registry_url, str(self._artifacts))
+        self._client = open_mlflow(registry_url, str(self._artifacts.folder))
         # A version's file never changes, so what it says is asked for once. The time of the
         # model's creation is in the key: a model that is deleted and made again starts at 1.
         self._known: dict[tuple[str, int, int], Champion] = {}
@@ -148,7 +145,7 @@ class Registry:
         InputError
             The file is missing or hashes to something else.
         """
-        stored = self._store_file(ref, file, sha256)
+        stored = self._artifacts.keep(ref, file, sha256)
         name = str(ref)
         own = {
             _SHA256: sha256,
@@ -337,55 +334,6 @@ class Registry:
     def _set_history(self, name: str, versions: list[int]) -> None:
         kept = json.dumps(versions[-_HISTORY_LENGTH:])
         self._client.set_registered_model_tag(name, _HISTORY, kept)
-
-    def _store_file(self, ref: ModelRef, file: Path, sha256: str) -> Path:
-        folder = self._artifacts / ref.tenant / ref.algorithm / ref.name / sha256
-        target = folder / MODEL_FILE
-        try:
-            actual = _hash(file)
-            if actual != sha256:
-                raise InputError(
-                    f"The model file {file} hashes to {actual[:12]}…, not to {sha256[:12]}….",
-                    remedy="It changed after it was saved; save the model again.",
-                )
-            folder.mkdir(parents=True, exist_ok=True)
-            # A rename is atomic: a reader sees the whole file or none.
-            with tempfile.NamedTemporaryFile(dir=folder, delete=False) as copy:
-                try:
-                    with file.open("rb") as source:
-                        shutil.copyfileobj(source, copy)
-                    copy.flush()
-                    os.fsync(copy.fileno())
-                    os.chmod(copy.name, 0o644)
-                    os.replace(copy.name, target)
-                except BaseException:
-                    os.unlink(copy.name)
-                    raise
-        except FileNotFoundError as error:
-            raise InputError(
-                f"The model file {file} does not exist.", remedy="Save the model first."
-            ) from error
-        except OSError as error:
-            raise EngineError(
-                f"The model file {file} could not be stored in {folder}: {error}",
-                remedy="Check CLOSEDLOOP_ARTIFACTS, its permissions and free disk space.",
-            ) from error
-        return target
-
-
-def _folder(artifacts_url: str) -> Path:
-    scheme, separator, rest = artifacts_url.partition("://")
-    if separator and scheme != "file":
-        raise InputError(
-            f"Model files cannot be kept at {artifacts_url!r}.",
-            remedy="Set CLOSEDLOOP_ARTIFACTS to a folder; on a cluster, one that all nodes mount.",
-        )
-    return Path(rest if separator else artifacts_url).expanduser().resolve()
-
-
-def _hash(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _alias(model: RegisteredModel, alias: str) -> int | None:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from closedloop.core.errors import ClosedLoopError
-from closedloop.models.registry import MODEL_FILE, Champion
+from closedloop.models.artifacts import MODEL_FILE
+from closedloop.models.registry import Champion
 from closedloop.serve.catalog import Catalog, difference
 
 logger = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Literal
 
 from closedloop.core.errors import ClosedLoopError, EngineError
 from closedloop.models.reference import ModelRef
@@ -27,7 +28,7 @@ class FeedbackHabits:
     down_if_right: float = 0.02
     up_if_right: float = 0.15
 
-    def rate(self, *, right: bool, chance: float) -> str | None:
+    def rate(self, *, right: bool, chance: float) -> Literal["up", "down"] | None:
         """Return ``up``, ``down`` or None for a draw of ``chance`` in [0, 1)."""
         if not right:
             return "down" if chance < self.down_if_wrong else None
@@ -116,7 +117,7 @@ class HttpServing:
                     for answer, label in zip(answers.predictions, labels, strict=True)
                 ]
                 for answer, thumb in rated:
-                    if thumb == "up" or thumb == "down":
+                    if thumb is not None:
                         client.feedback(answer.prediction_id, thumb)
             except ClosedLoopError:
                 with tally.lock:
