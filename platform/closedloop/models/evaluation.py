@@ -184,7 +184,12 @@ def wilson(right: int, rows: int, *, confidence: float = _CONFIDENCE) -> Interva
     share = right / rows
     centre = (share + z * z / (2 * rows)) / (1 + z * z / rows)
     half = z / (1 + z * z / rows) * (share * (1 - share) / rows + z * z / (4 * rows**2)) ** 0.5
-    return Interval(value=share, low=max(0.0, centre - half), high=min(1.0, centre + half))
+    # At 0 and 1 a bound equals the share but for rounding, which must not leave it outside.
+    return Interval(
+        value=share,
+        low=min(share, max(0.0, centre - half)),
+        high=max(share, min(1.0, centre + half)),
+    )
 
 
 def mcnemar_exact(fixed: int, broken: int) -> float:

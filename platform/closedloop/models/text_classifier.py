@@ -196,9 +196,10 @@ class TextClassifier:
         InputError
             When the state was written by another, incompatible release.
         """
-        if state.get("format") != STATE_FORMAT:
+        found = state.get("format") if isinstance(state, Mapping) else None
+        if found != STATE_FORMAT:
             raise InputError(
-                f"The model has format {state.get('format')!r}; this release reads {STATE_FORMAT}.",
+                f"The model has format {found!r}; this release reads {STATE_FORMAT}.",
                 remedy="Train the model again with this release.",
             )
         model = cls(ClassifierParameters(**state["parameters"]), seed=state["seed"])
