@@ -17,6 +17,7 @@ from closedloop.samples.annotation import AnnotationQueue
 
 _RETRY_S = 15.0
 _CONNECT_TIMEOUT_S = 1.0
+_WATCH_EVERY_S = 5.0  # Ray ends a process that has missed its control store for 60 seconds
 _ANSWER_TIMEOUT_S = 20.0  # an actor that restarts on a busy machine needs about ten
 
 
@@ -80,6 +81,9 @@ class QueueRoute:
 def connect_to_actor(settings: Settings) -> AnnotationQueue:
     """Connect this process to Ray, once, and return the queue actor's client.
 
+    While connected, a thread watches whether Ray is still there and disconnects when it is not:
+    Ray would otherwise end the app's process, and every annotator's session with it.
+
     Raises
     ------
     EngineError
@@ -103,7 +107,21 @@ def connect_to_actor(settings: Settings) -> AnnotationQueue:
                 f"Ray at {address} refused the connection: {error}",
                 remedy="See 'closedloop status'.",
             ) from error
+        watch = threading.Thread(target=_leave_when_gone, args=(address,), daemon=True)
+        watch.start()
     return host_queue(settings, answer_timeout_s=_ANSWER_TIMEOUT_S)
+
+
+def _leave_when_gone(address: str) -> None:
+    import ray
+
+    never = threading.Event()
+    while not never.wait(_WATCH_EVERY_S):
+        try:
+            _knock(address)
+        except EngineError:
+            ray.shutdown()
+            return
 
 
 def _knock(address: str) -> None:

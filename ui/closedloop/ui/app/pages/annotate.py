@@ -90,21 +90,27 @@ def _on_act() -> None:
 
 def _answer(user: User, act: Act) -> None:
     shared = services()
-    queue = shared.route.queue()
     try:
-        if act.kind == "label":
-            queue.submit([(act.token, act.label)])
-        elif act.kind == "skip":
-            queue.skip(act.token)
-        elif act.kind == "renew":
-            queue.renew(act.token)
-        elif act.kind == "undo":
-            _undo(queue, user, queue.history(user.name, limit=1)[0])
-    except EngineError as error:
-        shared.route.lost(error)
-        st.session_state[_NOTICE] = f"{error.message} Your answer was not taken; give it again."
+        try:
+            _do(shared.route.queue(), user, act)
+        except EngineError as error:
+            shared.route.lost(error)
+            if act.kind == "undo":
+                raise  # "the last answer" may be another one by now; all else counts once
+            _do(shared.route.queue(), user, act)
     except ClosedLoopError as error:
         st.session_state[_NOTICE] = str(error)
+
+
+def _do(queue: AnnotationQueue, user: User, act: Act) -> None:
+    if act.kind == "label":
+        queue.submit([(act.token, act.label)])
+    elif act.kind == "skip":
+        queue.skip(act.token)
+    elif act.kind == "renew":
+        queue.renew(act.token)
+    elif act.kind == "undo":
+        _undo(queue, user, queue.history(user.name, limit=1)[0])
 
 
 def _undo(queue: AnnotationQueue, user: User, past: PastVote) -> None:
@@ -171,7 +177,7 @@ def _show_progress(counts: QueueCounts) -> None:
 def _show_notice() -> None:
     notice = st.session_state.pop(_NOTICE, None)
     if notice:
-        st.info(notice, icon=":material/info:")
+        st.info(literal(notice), icon=":material/info:")
 
 
 def _show_history(history: list[PastVote]) -> None:

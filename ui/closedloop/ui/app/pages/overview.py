@@ -126,7 +126,7 @@ def _show_stages(run: RunRecord) -> None:
         hide_index=True,
         width="stretch",
         column_config={
-            "stage": st.column_config.TextColumn(width="small"),
+            "stage": st.column_config.TextColumn(width=130),
             "state": st.column_config.TextColumn(width=70),
             "rows": st.column_config.NumberColumn(format="localized", width=70),
             "seconds": st.column_config.NumberColumn(format="%.1f", width=70),

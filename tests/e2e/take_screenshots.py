@@ -1,0 +1,67 @@
+"""Photograph the app's pages for the documentation.
+
+Usage: python tests/e2e/take_screenshots.py BASE_URL USER PASSWORD OUTDIR
+
+The app must be running and hold what the pictures shall show, such as after ``closedloop demo``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+_VIEWPORT = {"width": 1360, "height": 940}
+_FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+_PATIENCE_MS = 60_000
+
+
+def main() -> None:
+    """Log in, visit each page, and save one PNG each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    for name in ("base_url", "user", "password"):
+        parser.add_argument(name)
+    parser.add_argument("outdir", type=Path)
+    given = parser.parse_args()
+    given.outdir.mkdir(parents=True, exist_ok=True)
+
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+        browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
+        page = browser.new_page(viewport=_VIEWPORT)
+        page.set_default_timeout(_PATIENCE_MS)
+        page.goto(given.base_url)
+        page.get_by_label("Name").fill(given.user)
+        page.get_by_label("Password", exact=True).fill(given.password)
+        page.get_by_role("button", name="Log in").click()
+        _overview(page, given.outdir / "overview.png")
+        _annotate(page, given.outdir / "annotate.png")
+        browser.close()
+
+
+def _overview(page: Any, file: Path) -> None:
+    page.locator("[data-station=repair]").wait_for()
+    page.get_by_test_id("stDataFrame").first.locator("canvas").first.wait_for()
+    _settle(page)
+    page.screenshot(path=file)
+
+
+def _annotate(page: Any, file: Path) -> None:
+    page.get_by_test_id("stSidebarNav").get_by_text("Annotate").click()
+    page.get_by_test_id("task-card").wait_for()
+    _settle(page)
+    page.screenshot(path=file)
+
+
+def _settle(page: Any) -> None:
+    page.mouse.move(_VIEWPORT["width"] - 1, _VIEWPORT["height"] - 1)
+    page.evaluate("() => document.fonts.ready")
+    page.wait_for_function("() => !document.querySelector('[data-stale=true]')")
+
+
+if __name__ == "__main__":
+    main()
