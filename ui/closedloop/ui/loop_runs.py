@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from closedloop.core.errors import InputError
+from closedloop.core.errors import InputError, TooFewLabels
 from closedloop.core.settings import Settings
 from closedloop.data.log_file import LogFile, Refused
 from closedloop.models.reference import ModelRef
 from closedloop.samples.annotation import AnnotationQueue
+from closedloop.samples.simulated_annotators import SimulatedAnnotators
 from closedloop.ui.console import Bars, console, runs_as_json, show_runs, write_json
 from closedloop.ui.stack import Stack, running_stack, temporary_key
 from closedloop.workflows.context import (
@@ -62,6 +63,12 @@ class LoopRequest:
             trials=self.trials,
             engine=Engine(self.engine),
             seed=self.seed,
+        )
+
+    def team(self, truth: Mapping[str, str]) -> SimulatedAnnotators:
+        """Return the simulated annotators, who answer from ``truth``."""
+        return SimulatedAnnotators(
+            truth=truth, team=self.annotators, error_rate=self.error_rate, seed=self.seed
         )
 
     def file(self, path: Path) -> LogFile:
@@ -125,6 +132,7 @@ def run_or_submit(request: LoopRequest, *, json_file: Path | None, address: str)
 def check(request: LoopRequest) -> None:
     """Find what is wrong with a request before any engine starts."""
     request.parameters()
+    request.team({})
     for path in (request.logs, request.replay, request.heldout):
         if path is not None:
             request.file(path).check()
@@ -135,10 +143,16 @@ def check(request: LoopRequest) -> None:
                 "Simulated annotators need labels to answer from.",
                 remedy="Give --replay FILE with --map label=COLUMN, or leave the flag out.",
             )
-        if not labelled_texts(request.file(source)):
+        classes = set(labelled_texts(request.file(source)).labels)
+        if not classes:
             raise InputError(
                 f"{source} has no label to simulate annotators with.",
                 remedy="Name its column: --map label=COLUMN.",
+            )
+        if len(classes) == 1:
+            raise TooFewLabels(
+                f"Every row of {source} has the same label, {classes.pop()!r}.",
+                remedy="Check which column is mapped to label; a model needs two classes.",
             )
 
 
@@ -181,18 +195,11 @@ def run_request(stack: Stack, request: LoopRequest) -> RunRecord:
 def _annotators(
     request: LoopRequest, logs: LogFile | None, traffic: LabelledTexts | None
 ) -> Annotators:
-    from closedloop.samples.simulated_annotators import SimulatedAnnotators
-
     if not request.simulate_annotators:
         return People()
     known = traffic if logs is None else labelled_texts(logs)
     assert known is not None  # `check` saw to it
-    return SimulatedAnnotators(
-        truth=masked_truth(known),
-        team=request.annotators,
-        error_rate=request.error_rate,
-        seed=request.seed,
-    )
+    return request.team(masked_truth(known))
 
 
 def labelled_texts(file: LogFile) -> LabelledTexts:
