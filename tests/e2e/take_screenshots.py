@@ -46,6 +46,7 @@ def main() -> None:
 def _overview(page: Any, file: Path) -> None:
     page.locator("[data-station=repair]").wait_for()
     page.get_by_test_id("stDataFrame").first.locator("canvas").first.wait_for()
+    page.locator(".st-key-health_lake").wait_for()  # the last of the engines
     _settle(page)
     page.screenshot(path=file)
 
