@@ -15,10 +15,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from closedloop.core import sqlite
 from closedloop.core.errors import EngineError, InputError
 from closedloop.core.schema import VERSION_TABLE
-
-_BUSY_TIMEOUT_MS = 30_000
 
 
 class Store:
@@ -125,14 +124,11 @@ def _engine(url: str) -> sa.Engine:
                 f"The folder {folder} of the metadata store cannot be made: {error.strerror}.",
                 remedy="Check CLOSEDLOOP_HOME and CLOSEDLOOP_STORE and the folder's permissions.",
             ) from error
-    engine = sa.create_engine(parsed, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000})
+    engine = sa.create_engine(parsed, connect_args={"timeout": sqlite.BUSY_TIMEOUT_S})
 
     @sa.event.listens_for(engine, "connect")
     def _connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # SQLAlchemy's BEGIN below is the only one
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-        connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+        sqlite.prepare(connection)  # SQLAlchemy's BEGIN below is the only one
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from closedloop.core import sqlite
 from closedloop.core.errors import EngineError, InputError
 from closedloop.data.event import Event
 
@@ -72,11 +73,8 @@ class SqliteEventLog:
         self._turn = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                path, timeout=30, isolation_level=None, check_same_thread=False
-            )
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000"):
-                self._connection.execute(f"PRAGMA {pragma}")
+            self._connection = sqlite3.connect(path, check_same_thread=False)
+            sqlite.prepare(self._connection)
             self._connection.executescript(
                 """
                 CREATE TABLE IF NOT EXISTS event (
