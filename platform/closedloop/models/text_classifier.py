@@ -35,6 +35,7 @@ STATE_FORMAT = 1
 _CALIBRATION_FOLDS = 3
 _ONE_FOLD_ABOVE_ROWS = 3_000  # there a single fold holds rows enough to learn one number
 _MAX_ITER = 2_000
+_NEVER = -10.0  # score of a class without a row; others lie around -1 and 1
 
 Scores = npt.NDArray[np.float32]
 
@@ -116,9 +117,25 @@ class TextClassifier:
         return self.fit_views(self.vectoriser.transform(texts), labels)
 
     def fit_views(
-        self, views: TextViews, labels: Sequence[str], *, calibrate: bool = True
+        self,
+        views: TextViews,
+        labels: Sequence[str],
+        *,
+        weights: npt.NDArray[np.floating] | None = None,
+        calibrate: bool = True,
     ) -> TextClassifier:
-        """Learn from texts that are vectorised already; what tuning's trials call."""
+        """Learn from texts that are vectorised already.
+
+        Parameters
+        ----------
+        views : TextViews
+            Of n texts.
+        labels : sequence of str, length n
+        weights : ndarray, shape (n,), optional
+            How much each row's error costs; 1 for every row where it is left out.
+        calibrate : bool
+            Without calibration, confidences are not to be shown; scores rank as always.
+        """
         self.classes = tuple(sorted(set(labels)))
         if len(self.classes) < 2:
             raise TooFewLabels(
@@ -131,7 +148,12 @@ class TextClassifier:
         targets = np.asarray([number[label] for label in labels])
         self.temperature = self._calibrate(features, targets) if calibrate else 1.0
         self._weights, self._bias = fit_linear(
-            features, targets, len(self.classes), c=self.parameters.c, seed=self.seed
+            features,
+            targets,
+            len(self.classes),
+            c=self.parameters.c,
+            seed=self.seed,
+            weights=weights,
         )
         return self
 
@@ -260,26 +282,27 @@ def fit_linear(
     *,
     c: float,
     seed: int,
+    weights: npt.NDArray[np.floating] | None = None,
 ) -> tuple[Scores, Scores]:
     """Fit one plane a class; a class without a row gets a plane that never wins.
 
     Returns
     -------
-    weights : ndarray of float32, shape (features, classes)
+    planes : ndarray of float32, shape (features, classes)
         In this order a product with one text reads only its own features' rows.
     bias : ndarray of float32, shape (classes,)
     """
     machine = LinearSVC(C=c, dual=True, max_iter=_MAX_ITER, random_state=seed, tol=1e-3)
-    machine.fit(features, targets)
+    machine.fit(features, targets, sample_weight=weights)
     coefficients, intercepts = machine.coef_, machine.intercept_
     if len(machine.classes_) == 2:  # scikit-learn keeps one plane for two classes
         coefficients = np.vstack([-coefficients, coefficients])
         intercepts = np.concatenate([-intercepts, intercepts])
-    weights = np.zeros((features.shape[1], classes), dtype=np.float32)
-    bias = np.full(classes, -10.0, dtype=np.float32)
-    weights[:, machine.classes_] = coefficients.T
+    planes = np.zeros((features.shape[1], classes), dtype=np.float32)
+    bias = np.full(classes, _NEVER, dtype=np.float32)
+    planes[:, machine.classes_] = coefficients.T
     bias[machine.classes_] = intercepts
-    return weights, bias
+    return planes, bias
 
 
 def fit_temperature(scores: npt.NDArray[np.floating], targets: npt.NDArray[np.intp]) -> float:

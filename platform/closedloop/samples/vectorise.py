@@ -72,6 +72,15 @@ class TextViews:
             semantic=self.semantic[index],
         )
 
+    def beside(self, other: TextViews) -> TextViews:
+        """Return these texts' views with another's below them; both of one vectoriser."""
+        return TextViews(
+            words=sp.vstack([self.words, other.words], format="csr"),
+            characters=sp.vstack([self.characters, other.characters], format="csr"),
+            latent=np.vstack([self.latent, other.latent]),
+            semantic=np.vstack([self.semantic, other.semantic]),
+        )
+
     def dense(self) -> FloatMatrix:
         """Latent and semantic views side by side, at unit length: what clustering works on.
 
