@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,14 +12,17 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from closedloop.core.engine_log import terminal
 from closedloop.core.errors import InputError
 from closedloop.workflows.records import RunRecord, StageOutcome
 
 console = Console(file=terminal(), highlight=False)
-_HIDDEN_DETAILS = ("classes",)  # long; in --json and on the Overview page
+# Long ones; in --json and on the Overview page.
+_HIDDEN_DETAILS = ("classes", "weakest classes", "warnings", "reasons", "verdict", "largest")
+_BRIEF_CHARS = 90
+_TABLE_CHARS = 200
 _FIGURE_NAMES = {
     "accuracy_before": "held-out accuracy before",
     "accuracy": "held-out accuracy",
@@ -34,14 +38,17 @@ class Bars:
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=22)),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[said]}"),
+            TextColumn("[dim]{task.fields[said]}", table_column=Column(overflow="ellipsis")),
             console=console,
+            disable=not console.is_terminal,  # a file or a job's log gets a line a stage instead
         )
         self._task: Any = None
+        self._shown = ""
+        self._began = 0.0
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -60,8 +67,9 @@ class Bars:
 
     def stage_began(self, name: str, position: int, stages: int) -> None:
         """Add the stage's bar."""
-        shown = f"{position + 1}/{stages} {name}"
-        self._task = self._progress.add_task(f"{shown:<22}", total=None, said="")
+        self._shown = f"{position + 1}/{stages} {name}"
+        self._began = time.monotonic()
+        self._task = self._progress.add_task(self._shown, total=None, said="")
 
     def stage_moved(self, done: int, total: int) -> None:
         """Move the bar."""
@@ -73,19 +81,27 @@ class Bars:
         self._progress.update(self._task, completed=rows, total=rows, said=_brief(outcome.details))
         self._progress.stop_task(self._task)
         self._task = None
+        if not console.is_terminal:
+            seconds = time.monotonic() - self._began
+            said = f"{outcome.rows:,} rows in {seconds:.1f} s; {_brief(outcome.details)}"
+            console.print(f"{self._shown}: {said}", soft_wrap=True, markup=False)
 
 
 def show_runs(runs: Sequence[RunRecord]) -> None:
     """Print what every stage did, and the figures of each run."""
     for run in runs:
-        table = Table(title=f"{run.workflow} of {run.model}", title_justify="left")
+        simulated = " (simulated annotators)" if run.params.get("simulated_annotators") else ""
+        table = Table(title=f"{run.workflow} of {run.model}{simulated}", title_justify="left")
         table.add_column("stage")
         table.add_column("rows", justify="right")
         table.add_column("seconds", justify="right")
         table.add_column("what it did", overflow="fold")
         for stage in run.stages:
             table.add_row(
-                stage.name, f"{stage.rows:,}", f"{stage.seconds:.1f}", _brief(stage.details, 400)
+                stage.name,
+                f"{stage.rows:,}",
+                f"{stage.seconds:.1f}",
+                _brief(stage.details, _TABLE_CHARS),
             )
         for name, shown in _FIGURE_NAMES.items():
             value = run.summary.get(name)
@@ -122,6 +138,6 @@ def _stage(stage: Any) -> dict[str, Any]:
     return asdict(stage) | {"seconds": round(stage.seconds, 3)}
 
 
-def _brief(details: dict[str, Any], limit: int = 90) -> str:
+def _brief(details: dict[str, Any], limit: int = _BRIEF_CHARS) -> str:
     text = ", ".join(f"{k}: {v}" for k, v in details.items() if k not in _HIDDEN_DETAILS)
     return text if len(text) <= limit else text[: limit - 1] + "…"
