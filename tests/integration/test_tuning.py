@@ -5,7 +5,8 @@ import pytest
 from closedloop.core.errors import InputError
 from closedloop.models.mlflow_client import open_mlflow
 from closedloop.models.training_set import LabelledText, make_training_set
-from closedloop.models.tuning import FOLDS, Tracking, search_space, tune
+from closedloop.models.trial_recorder import Tracking
+from closedloop.models.tuning import FOLDS, search_space, tune
 from closedloop.samples.vectorise import TextVectoriser
 
 VERBS = {"track": "where is", "cancel": "please cancel", "pay": "i want to pay", "退款": "我要退款"}

@@ -11,7 +11,6 @@ This module imports neither MLflow nor Ray: serving loads it.
 References
 ----------
 Fan, R.-E. et al. (2008). LIBLINEAR: a library for large linear classification. JMLR 9.
-Guo, C. et al. (2017). On calibration of modern neural networks. ICML (temperature scaling).
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp, softmax
+from scipy.special import softmax
 from sklearn.svm import LinearSVC
 
 from closedloop.core.errors import InputError, TooFewLabels
+from closedloop.models.calibration import fit_temperature
 from closedloop.models.folds import stratified_folds
 from closedloop.samples.vectorise import TextVectoriser, TextViews
 
@@ -303,22 +302,3 @@ def fit_linear(
     planes[:, machine.classes_] = coefficients.T
     bias[machine.classes_] = intercepts
     return planes, bias
-
-
-def fit_temperature(scores: npt.NDArray[np.floating], targets: npt.NDArray[np.intp]) -> float:
-    """Find the temperature whose softmax has the smallest negative log-likelihood.
-
-    Parameters
-    ----------
-    scores : ndarray, shape (n, classes)
-    targets : ndarray of int, shape (n,)
-        Index of each row's true class.
-    """
-    scores = np.asarray(scores, dtype=np.float64)
-
-    def loss(log_temperature: float) -> float:
-        scaled = scores / np.exp(log_temperature)
-        return float((logsumexp(scaled, axis=1) - scaled[np.arange(len(scaled)), targets]).mean())
-
-    found = minimize_scalar(loss, bounds=(np.log(0.02), np.log(5.0)), method="bounded")
-    return float(np.exp(found.x))

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,10 +28,8 @@ from closedloop.core.errors import EngineError, InputError
 from closedloop.models.folds import stratified_folds
 from closedloop.models.text_classifier import ClassifierParameters, TextClassifier
 from closedloop.models.training_set import TrainingSet
+from closedloop.models.trial_recorder import OnTrial, Tracking, make_recorder
 from closedloop.samples.vectorise import TextVectoriser, TextViews
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 FOLDS = 4
 METRIC = "accuracy"
@@ -56,18 +54,6 @@ class TuningResult:
     best: ClassifierParameters
     accuracy: float  # cross-validated, of ``best``
     trials: tuple[Trial, ...]  # in order of their numbers
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tracking:
-    """Where trials are recorded."""
-
-    client: MlflowClient
-    experiment: str
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-OnTrial = Callable[[int, int, float], None]
 
 
 def search_space() -> dict[str, tuple[float, float]]:
@@ -134,7 +120,7 @@ def tune(
     labels = [training_set.train[row].label for row in rows]
     space = {name: ray_tune.loguniform(*bounds) for name, bounds in search_space().items()}
     default = asdict(ClassifierParameters())
-    recorder = _make_recorder(trials, tracking, on_trial)
+    recorder = make_recorder(METRIC, trials, tracking, on_trial)
     with _quiet():
         results = ray_tune.Tuner(
             ray_tune.with_resources(
@@ -227,85 +213,6 @@ def _trial(result: Any, recorder: Any) -> Trial:
         folds=int(metrics["folds"]),
         seconds=float(metrics["time_total_s"]),
     )
-
-
-class _DriverOnly:
-    """Holds what Tune must not write to disk with its callbacks: connections, terminals."""
-
-    def __init__(self, value: Any = None) -> None:
-        self.value = value
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _DriverOnly, ()
-
-
-def _make_recorder(trials: int, tracking: Tracking | None, on_trial: OnTrial | None) -> Any:
-    from ray.tune import Callback
-
-    kept = _DriverOnly((tracking, on_trial))
-
-    class Recorder(Callback):
-        """Writes MLflow runs and tells progress, both in the driver."""
-
-        def __init__(self) -> None:
-            self.numbers: dict[str, int] = {}  # by trial id, in order of their start
-            self.runs: dict[str, str] = {}
-            self.done = 0
-            self.best = 0.0
-
-        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-            self.numbers.setdefault(trial.trial_id, len(self.numbers))
-            tracking, _ = kept.value
-            if tracking is None or trial.trial_id in self.runs:
-                return
-            run = tracking.client.create_run(
-                _experiment_id(tracking), tags=dict(tracking.tags), run_name=trial.trial_id
-            )
-            self.runs[trial.trial_id] = run.info.run_id
-            for name, value in trial.config.items():
-                tracking.client.log_param(run.info.run_id, name, value)
-
-        def on_trial_result(
-            self,
-            iteration: int,
-            trials: list[Any],
-            trial: Any,
-            result: dict[str, Any],
-            **_: Any,
-        ) -> None:
-            tracking, _ = kept.value
-            run_id = self.runs.get(trial.trial_id)
-            if tracking is not None and run_id:
-                for name in (METRIC, "fold_accuracy"):
-                    tracking.client.log_metric(run_id, name, result[name], step=result["folds"])
-            self.best = max(self.best, float(result[METRIC]))
-
-        def on_trial_complete(
-            self, iteration: int, trials: list[Any], trial: Any, **_: Any
-        ) -> None:
-            self._end(trial, "FINISHED")
-
-        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-            self._end(trial, "FAILED")
-
-        def _end(self, trial: Any, status: str) -> None:
-            tracking, on_trial = kept.value
-            run_id = self.runs.get(trial.trial_id)
-            if tracking is not None and run_id:
-                tracking.client.set_terminated(run_id, status=status)
-            self.done += 1
-            if on_trial is not None:
-                on_trial(self.done, total, self.best)
-
-    total = trials
-    return Recorder()
-
-
-def _experiment_id(tracking: Tracking) -> str:
-    found = tracking.client.get_experiment_by_name(tracking.experiment)
-    if found is not None:
-        return str(found.experiment_id)
-    return str(tracking.client.create_experiment(tracking.experiment))
 
 
 @contextmanager

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from closedloop.core.errors import InputError, TooFewLabels
+from closedloop.models.calibration import fit_temperature
 from closedloop.models.folds import stratified_folds
-from closedloop.models.text_classifier import TextClassifier, fit_temperature
+from closedloop.models.text_classifier import TextClassifier
 
 VERBS = ["where is", "please cancel", "i want to pay for", "send an invoice for"]
 LABELS = ["track", "cancel", "pay", "invoice"]

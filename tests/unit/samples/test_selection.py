@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from closedloop.core.errors import InputError
 from closedloop.samples.cluster import cluster_texts
 from closedloop.samples.selection import (
-    allocate,
     margins,
     select_bad_cases,
     select_informative,
     select_seeds,
 )
+from closedloop.samples.spread import allocate
 
 
 @pytest.fixture
