@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from closedloop.samples.vectorise import TextVectoriser, TextViews
 
 DEFAULT_LABELS = 1_000
+# Channel of requests that measure; what they ask is never learned from.
+EVALUATION_CHANNEL = "evaluation"
 StageProgress = Callable[[int, int], None]  # (done, total)
 
 
@@ -135,6 +137,8 @@ class LoopState:
     clustering: Clustering | None = None
     keywords: tuple[tuple[str, ...], ...] = ()
     bad_cases: pa.Table = field(default_factory=lambda: pa.table({}))
+    # What users asked the champion: text → the answer they disliked, None where nobody did.
+    asked: dict[str, str | None] = field(default_factory=dict)
     training_set: TrainingSet | None = None
     labels_version: int = -1  # of the lake table that the training set comes from
     champion: TextClassifier | None = None

@@ -13,7 +13,12 @@ from typing import Literal
 from closedloop.core.errors import ClosedLoopError, EngineError
 from closedloop.models.reference import ModelRef
 from closedloop.serve.client import Client
-from closedloop.workflows.context import LabelledTexts, ReplayReport, StageProgress
+from closedloop.workflows.context import (
+    EVALUATION_CHANNEL,
+    LabelledTexts,
+    ReplayReport,
+    StageProgress,
+)
 
 _CONNECTIONS = 4
 _TEXTS_A_REQUEST = 8  # what one user session asks
@@ -96,7 +101,8 @@ class HttpServing:
     def predict(self, ref: ModelRef, texts: Sequence[str]) -> list[str]:
         """Return the label of each of up to 256 texts."""
         with self._client() as client:
-            return [a.label for a in client.predict(str(ref), texts).predictions]
+            answers = client.predict(str(ref), texts, channel=EVALUATION_CHANNEL)
+            return [answer.label for answer in answers.predictions]
 
     def replay(
         self, ref: ModelRef, traffic: LabelledTexts, *, seed: int, progress: StageProgress
@@ -148,7 +154,7 @@ class HttpServing:
             with Client(self._base_url, self._key, attempts=1) as client:
                 for text in _endless(texts):
                     try:
-                        answers = client.predict(str(ref), [text])
+                        answers = client.predict(str(ref), [text], channel=EVALUATION_CHANNEL)
                     except ClosedLoopError:
                         with tally.lock:
                             tally.failed += 1

@@ -119,7 +119,7 @@ def _waves(context: LoopContext, budget: int, gold: list[int]) -> Iterator[list[
     taken = {row.row for row in first + picked}
     while (missing := budget - len(taken)) > 0:
         size = min(missing, max(1, round(left * _WAVE_SHARE)))
-        probabilities = _unsure(context)
+        probabilities = _unsure(context, gold=set(gold))
         if probabilities is None:
             wave = select_seeds(
                 vectors, clustering, count=size, exclude=taken, seed=seed + len(taken)
@@ -134,15 +134,15 @@ def _waves(context: LoopContext, budget: int, gold: list[int]) -> Iterator[list[
         taken.update(row.row for row in wave)
 
 
-def _unsure(context: LoopContext) -> np.ndarray | None:
-    """Return class probabilities of every sample by a model of the labels so far."""
+def _unsure(context: LoopContext, *, gold: set[int]) -> np.ndarray | None:
+    """Return class probabilities of every sample by a model of the labels so far but gold."""
     state = context.state
     assert state.views is not None
     place = {id_: row for row, id_ in enumerate(state.samples["sample_id"].to_pylist())}
     known = [
         (place[sample.sample_id], sample.label)
         for sample in context.engines.queue.labelled(str(context.parameters.model))
-        if sample.sample_id in place
+        if sample.sample_id in place and place[sample.sample_id] not in gold
     ]
     if len({label for _, label in known}) < _MIN_CLASSES:
         return None

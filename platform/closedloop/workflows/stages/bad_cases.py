@@ -10,7 +10,12 @@ from closedloop.data.jobs.bad_cases import BAD_CASES_SCHEMA
 from closedloop.data.jobs.bad_cases import bad_cases as find_bad_cases
 from closedloop.data.jobs.samples import SAMPLES_SCHEMA, distinct_samples, read_events
 from closedloop.data.spark import collect, spark_session
-from closedloop.workflows.context import LoopContext, StageProgress, masked_truth
+from closedloop.workflows.context import (
+    EVALUATION_CHANNEL,
+    LoopContext,
+    StageProgress,
+    masked_truth,
+)
 from closedloop.workflows.records import StageOutcome
 from closedloop.workflows.stages.evaluate import load_champion
 
@@ -69,6 +74,7 @@ def collect_bad_cases(context: LoopContext, outcome: StageOutcome, progress: Sta
         pc.equal(cases["model_version"], state.champion_version),
     )
     state.bad_cases = cases.filter(ours)
+    state.asked = _asked(context)
     affected = {(row["model"], row["model_version"]) for row in cases.to_pylist()}
     outcome.rows = state.bad_cases.num_rows
     outcome.details = {
@@ -82,6 +88,23 @@ def collect_bad_cases(context: LoopContext, outcome: StageOutcome, progress: Sta
             f"Nobody has disliked an answer of {ref} version {state.champion_version}.",
             remedy="There is nothing to repair. Wait for feedback, or give --replay FILE.",
         )
+
+
+def _asked(context: LoopContext) -> dict[str, str | None]:
+    """Return what users asked the champion and which of its answers they disliked."""
+    state = context.state
+    columns = ["text", "model", "model_version", "channel"]
+    answered = context.engines.lake.read("predictions", columns=columns)
+    by_champion = pc.and_(
+        pc.equal(answered["model"], str(context.parameters.model)),
+        pc.equal(answered["model_version"], state.champion_version),
+    )
+    measuring = pc.fill_null(pc.equal(answered["channel"], EVALUATION_CHANNEL), False)
+    texts = answered.filter(pc.and_(by_champion, pc.invert(measuring)))["text"].to_pylist()
+    disliked = dict(
+        zip(*(state.bad_cases[c].to_pylist() for c in ("text", "prediction")), strict=True)
+    )
+    return {text: disliked.get(text) for text in texts}
 
 
 def verify_bad_cases(context: LoopContext, outcome: StageOutcome, progress: StageProgress) -> None:

@@ -85,3 +85,26 @@ def status(
     for run in runs:
         console.print(f"  {run['started']}  {run['workflow']:<11} {run['model']}  {run['state']}")
     write_json(json_file, {"checks": found, "runs": runs})
+
+
+def env() -> None:
+    """Print the variables that Ray must inherit on a node, for a shell to evaluate.
+
+    Example: eval "$(closedloop env)"; ray start --head
+    """
+    import os
+    import shlex
+
+    from closedloop.actors.cluster import prepare_ray
+    from closedloop.core.java import engine_environment
+    from closedloop.core.settings import Settings
+
+    settings = Settings()
+    prepare_ray(settings)
+    variables = engine_environment() | {
+        name: os.environ[name]
+        for name in ("RAY_AUTH_TOKEN_PATH", "CLOSEDLOOP_HOME")
+        if name in os.environ
+    }
+    for name, value in variables.items():
+        print(f"export {name}={shlex.quote(value)}")
