@@ -70,7 +70,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
     cold = run("cold-start", "--logs", week0, "--labels", "350")
     repair = run("repair", "--replay", week1, "--repair-labels", "150")
-    return {"cold-start": cold, "repair": repair, "home": folder / "home"}
+    listed = subprocess.run(
+        [sys.executable, "-m", "closedloop.ui.cli.main", "models", "list"],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return {
+        "cold-start": cold, "repair": repair, "home": folder / "home", "models": listed.stderr
+    }  # fmt: skip
 
 
 def details(run: dict[str, Any], stage: str) -> dict[str, Any]:
@@ -85,6 +91,11 @@ def test_the_loop_closes_and_the_repaired_model_is_better(runs):
     assert repair["accuracy"] > repair["accuracy_before"]
     assert repair["bad_cases_fixed"] > 0
     assert repair["failed_requests_during_swap"] == 0
+
+
+def test_the_registry_lists_the_champion(runs):
+    [line] = [line for line in runs["models"].splitlines() if MODEL in line]
+    assert [cell.strip() for cell in line.strip("│").split("│")][1:] == ["2", "–", "2"]
 
 
 def test_every_stage_says_what_it_did(runs):

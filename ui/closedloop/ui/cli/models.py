@@ -12,7 +12,7 @@ queue = typer.Typer(help="The annotation queues.", no_args_is_help=True)
 
 @models.command("list")
 def list_models() -> None:
-    """Show every model, its champion and how many versions it has.
+    """Show every model, its champion, its challenger and its latest version.
 
     Example: closedloop models list
     """
@@ -27,13 +27,13 @@ def list_models() -> None:
     if not found:
         console.print("No model yet: closedloop run cold-start --logs FILE --map text=COLUMN")
         return
-    table = Table("model", "champion", "challenger", "versions")
+    table = Table("model", "champion", "challenger", "latest version")
     for model in found:
         table.add_row(
             str(model.ref),
             str(model.champion or "–"),
             str(model.challenger or "–"),
-            str(model.versions),
+            str(model.latest),
         )
     console.print(table)
 
