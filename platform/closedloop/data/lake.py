@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -140,7 +141,9 @@ class Lake:
                 f"The lake {self.url} has no table {table} yet.",
                 remedy="Load logs first: closedloop ingest FILE --map text=COLUMN.",
             )
-        return opened.file_uris()
+        found = opened.file_uris()
+        # Delta escapes what a URI must; a folder's path is no URI to Spark.
+        return found if "://" in self.url else [unquote(file) for file in found]
 
     def _open(self, table: str, version: int | None = None) -> DeltaTable | None:
         from deltalake import DeltaTable

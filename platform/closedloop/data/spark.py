@@ -79,6 +79,14 @@ def spark_session(
             session = (_on_ray if engine is Engine.RAY else _local)(size, conf)
         try:
             yield session
+        except Exception as error:
+            if type(error).__module__.split(".")[0] not in ("pyspark", "py4j"):
+                raise
+            # Its text lives in the JVM, which ends below.
+            raise EngineError(
+                f"The Spark job failed: {_first_line(error)}",
+                remedy="See logs/spark.log below the home, then run the same command again.",
+            ) from None
         finally:
             if engine is Engine.RAY:
                 _stop_on_ray(started_ms)

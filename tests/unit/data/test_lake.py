@@ -1,6 +1,7 @@
 import os
 import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,7 @@ def test_chinese_text_survives(tmp_path):
     lake = Lake(str(tmp_path / "有 空格"))
     lake.append("turns", turns("我要退款 🙏"))
     assert lake.read("turns")["text"].to_pylist() == ["我要退款 🙏"]
+    assert all(Path(file).exists() for file in lake.files("turns"))
 
 
 @pytest.fixture
