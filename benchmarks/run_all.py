@@ -1,6 +1,6 @@
 """Runs every benchmark and puts each one's figures into a folder, one JSON file a claim.
 
-    python benchmarks/run_all.py --out build/bench [--quick] [--data ../shared/data]
+python benchmarks/run_all.py --out build/bench [--quick] [--data ../shared/data]
 """
 
 from __future__ import annotations
