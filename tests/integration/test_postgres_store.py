@@ -48,7 +48,13 @@ def server() -> Iterator[str]:
         pytest.skip("no PostgreSQL here: install the Debian package postgresql")
     # The server refuses to run as root; a Unix socket's path must be short.
     account = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
-    as_account = ["runuser", "-u", account, "--"] if os.geteuid() == 0 else []
+    as_account: list[str] = []
+    if os.geteuid() == 0:
+        # Not every PATH has the folders of the administrator's programs.
+        runuser = shutil.which("runuser", path=f"{os.defpath}:/usr/sbin:/sbin")
+        if runuser is None:
+            pytest.skip("the server refuses to run as root, and there is no runuser")
+        as_account = [runuser, "-u", account, "--"]
     folder = Path(tempfile.mkdtemp(prefix="cl-pg-", dir="/tmp"))
     shutil.chown(folder, account)
     control = [*as_account, str(binaries / "pg_ctl"), "-D", str(folder / "data")]

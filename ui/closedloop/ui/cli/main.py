@@ -6,6 +6,7 @@ Each command imports what it needs when it runs, so that ``closedloop --help`` a
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import typer
@@ -38,6 +39,8 @@ app.add_typer(people.keys, name="keys")
 
 def main() -> None:
     """Run the command; an expected error becomes one message and its exit code."""
+    # A polite kill ends engines in order, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except ClosedLoopError as error:
