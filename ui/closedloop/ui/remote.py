@@ -18,7 +18,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from closedloop.core.errors import EngineError, InputError, NotAllowed
+from closedloop.core.errors import (
+    ClosedLoopError,
+    Conflict,
+    EngineError,
+    InputError,
+    NotAllowed,
+    NotFound,
+    Overloaded,
+    ReleaseRefused,
+)
 from closedloop.core.settings import Settings
 from closedloop.ui.console import console, write_json
 from closedloop.ui.loop_runs import LoopRequest, check
@@ -54,7 +63,9 @@ def submit(request: LoopRequest, *, address: str, json_file: Path | None) -> Non
     NotAllowed
         The cluster's token is missing or wrong.
     EngineError
-        The dashboard does not answer, or the run failed there.
+        The dashboard does not answer, or an engine failed there.
+    ClosedLoopError
+        The run failed there; its exit code is the job's.
     """
     check(request)
     parcel = pack(request)
@@ -68,14 +79,18 @@ def submit(request: LoopRequest, *, address: str, json_file: Path | None) -> Non
     console.print(f"[dim]job {job} on {address} …")
     try:
         figures = asyncio.run(_follow(client, job))
+        ended = client.get_job_info(job)
     except KeyboardInterrupt:
         client.stop_job(job)
         console.print(f"Job {job} was told to stop; what it had committed stays.")
         raise
-    status = client.get_job_status(job)
-    if status != JobStatus.SUCCEEDED:
-        raise EngineError(
-            f"The run ended on the cluster as {status.value}.",
+    except Exception as error:  # Ray raises whatever its HTTP library raises
+        raise _lost_sight(job, _first_line(error)) from error
+    if not ended.status.is_terminal():
+        raise _lost_sight(job, "its log broke off")
+    if ended.status != JobStatus.SUCCEEDED:
+        raise failure(ended.driver_exit_code)(
+            f"The run ended on the cluster as {ended.status.value}.",
             remedy=f"The reason stands above; the whole log: ray job logs {job}.",
         )
     if json_file is not None:
@@ -123,6 +138,20 @@ def figures_in(line: str) -> dict[str, Any] | None:
     return figures
 
 
+def failure(exit_code: int | None) -> type[ClosedLoopError]:
+    """Return the error that the command ends with this exit code for; else `EngineError`.
+
+    Examples
+    --------
+    >>> failure(6).__name__
+    'ReleaseRefused'
+    >>> failure(None).__name__
+    'EngineError'
+    """
+    kinds = (InputError, NotFound, NotAllowed, Conflict, ReleaseRefused, Overloaded)
+    return {kind.exit_code: kind for kind in kinds}.get(exit_code or 0, EngineError)
+
+
 def _submit(client: JobSubmissionClient, parcel: Parcel, folder: str) -> str:
     """Submit a job; a head that has only just started needs a moment for its job agent."""
     pause = threading.Event()
@@ -138,7 +167,7 @@ def _submit(client: JobSubmissionClient, parcel: Parcel, folder: str) -> str:
         except RuntimeError as error:
             if "No available agent" not in str(error) or attempt == _ATTEMPTS:
                 raise EngineError(
-                    f"The cluster did not take the job: {str(error).splitlines()[0]}",
+                    f"The cluster did not take the job: {_first_line(error)}.",
                     remedy="See the head's dashboard, then submit again.",
                 ) from error
             pause.wait(_PAUSE_S)
@@ -163,21 +192,32 @@ def _connect(address: str) -> JobSubmissionClient:
     from closedloop.actors.cluster import prepare_ray
 
     prepare_ray(Settings())
+    from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
     url = address if "://" in address else f"http://{address}"
     try:
         client = JobSubmissionClient(url)
         client.get_version()
+    except AuthenticationError as error:
+        raise NotAllowed(
+            f"The cluster at {url} does not take this token.",
+            remedy="Put the cluster's token in a file and name it in RAY_AUTH_TOKEN_PATH.",
+        ) from error
     except Exception as error:  # Ray raises whatever its HTTP library raises
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if any(word in str(error) for word in ("401", "403", "oken", "nauthorized")):
-            raise NotAllowed(
-                f"The cluster at {url} does not take this token.",
-                remedy="Put the cluster's token in a file and name it in RAY_AUTH_TOKEN_PATH.",
-            ) from error
         raise EngineError(
-            f"No Ray dashboard answers at {url}: {said}",
+            f"No Ray dashboard answers at {url}: {_first_line(error)}.",
             remedy="Check --address; from another machine: ssh -L 8265:127.0.0.1:8265 HEAD.",
         ) from error
     return client
+
+
+def _lost_sight(job: str, said: str) -> EngineError:
+    return EngineError(
+        f"The job {job} is out of sight: {said}.",
+        remedy=f"It may still run: ray job logs --follow {job}, or ray job stop {job}.",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
