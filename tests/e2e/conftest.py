@@ -174,11 +174,11 @@ def _wait_until_up(app: App, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError(f"the app did not come up:\n{app.log.read_text()}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def browser() -> Iterator[Any]:
-    if not CHROMIUM:
-        pytest.skip("no chromium here: install the Debian package, or set CHROMIUM")
-    sync_api = pytest.importorskip("playwright.sync_api")
+    """A browser for one test: while Playwright runs, no other test could use asyncio."""
+    from playwright import sync_api
+
     with sync_api.sync_playwright() as playwright:
         with_browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=CHROMIUM_FLAGS, headless=True
@@ -188,13 +188,16 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def app(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    if not CHROMIUM:
+        pytest.skip("no chromium here: install the Debian package, or set CHROMIUM")
+    pytest.importorskip("playwright.sync_api")
     with running_app(tmp_path_factory.mktemp("app")) as running:
         yield running
 
 
 @pytest.fixture
-def visit(browser: Any, app: App) -> Iterator[Callable[..., Any]]:
+def visit(app: App, browser: Any) -> Iterator[Callable[..., Any]]:
     """Open the app in a browser context of its own, logged in where a name is given."""
     contexts = []
 
