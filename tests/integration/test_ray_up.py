@@ -1,18 +1,17 @@
 """`ray up` over a real ssh server of this machine, a run submitted to it, and `ray down`.
 
 The wheel is built and installed into an environment of its own; only third-party packages are
-borrowed from the present one, which spares minutes of installing. Two things differ from a
-cluster on machines of its own, because other Rays run here: ports and folders are the test's,
-and ``ray stop`` ends only the processes of this cluster.
+borrowed from the present one, which spares minutes of installing. The ssh server has a home
+folder and a process namespace of its own: there the commands of cluster.yaml run as they stand,
+and ``ray stop``, which ends every Ray it sees, sees no other. Only ports and Ray's folder for
+temporary files are the test's.
 """
-
-from __future__ import annotations
 
 import csv
 import json
 import os
+import secrets
 import shutil
-import signal
 import site
 import subprocess
 import sys
@@ -20,8 +19,9 @@ import sysconfig
 import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -32,25 +32,11 @@ from closedloop.data.simulate.scenario import Scenario
 
 REPOSITORY = Path(__file__).parents[2]
 MODEL = "voltio.intent.main"
-_STEP_TIMEOUT_S = 420
+_STEP_TIMEOUT_S = 300
+_ENDING_S = 30
+_APART = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 
 pytestmark = [pytest.mark.ray, pytest.mark.spark]
-
-_RAY = """\
-#!{python}
-import os, signal, sys
-if sys.argv[1:2] == ["stop"]:
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            words = open(f"/proc/{{pid}}/cmdline").read()
-            if {folder!r} in words and int(pid) != os.getpid() and "raylet" in words:
-                os.kill(int(pid), signal.SIGTERM)
-        except OSError:
-            pass
-    sys.exit()
-from ray.scripts.scripts import main
-sys.exit(main())
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +48,7 @@ class Machine:
     config: Path
     dashboard_port: int
     api_port: int
+    server_pid: int
 
     def run(self, *words: str, fails: bool = False) -> str:
         """Run a command of the new environment; returns what it printed."""
@@ -81,64 +68,63 @@ class Machine:
 
 @pytest.fixture
 def machine() -> Iterator[Machine]:
-    for program in ("/usr/sbin/sshd", "ssh", "rsync", "ssh-keygen"):
+    for program in ("/usr/sbin/sshd", "ssh", "rsync", "ssh-keygen", "unshare"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
     if os.geteuid() != 0:
         pytest.skip("a private ssh server that runs commands needs root")
+    if subprocess.run([*_APART, "true"], capture_output=True).returncode != 0:
+        pytest.skip("a process namespace, which keeps `ray stop` off other Rays, is not allowed")
     folder = Path(tempfile.mkdtemp(prefix="cl-up-"))
-    kept = Path.home() / "ray_bootstrap_config.yaml"
-    before = kept.read_bytes() if kept.exists() else None
     server = None
     try:
         ssh_port = free_port()
         server = _start_sshd(folder, ssh_port)
-        yield _prepare(folder, ssh_port)
+        yield _prepare(folder, ssh_port, server.pid)
     finally:
-        _end_everything(folder)
         if server is not None:
-            server.terminate()
+            server.kill()  # unshare ignores a polite end; whatever is left there ends with it
             server.wait()
-        if before is None:
-            kept.unlink(missing_ok=True)
-        (Path.home() / "ray_bootstrap_key.pem").unlink(missing_ok=True)
+        for state in Path("/tmp/ray").glob(f"cluster-{folder.name}.*"):  # where `ray up` keeps it
+            state.unlink()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_up_run_down(machine: Machine) -> None:
-    ray = str(machine.folder / "venv/bin/ray")
-    closedloop = str(machine.folder / "venv/bin/closedloop")
+    ray = str(machine.folder / "home/closedloop/.venv/bin/ray")
+    closedloop = str(machine.folder / "home/closedloop/.venv/bin/closedloop")
+    dashboard = f"http://127.0.0.1:{machine.dashboard_port}"
     machine.run(ray, "up", "-y", "--no-config-cache", str(machine.config))
-    try:
-        logs = _write_logs(machine.folder / "chats 日志.csv")
-        figures = machine.folder / "figures.json"
-        said = machine.run(
-            closedloop, "run", "cold-start",
-            "--address", f"http://127.0.0.1:{machine.dashboard_port}",
-            "--logs", str(logs), "--map", "label=intent", "--model", MODEL,
-            "--simulate-annotators", "--labels", "250", "--trials", "2",
-            "--json", str(figures),
-        )  # fmt: skip
-        assert "8/8 held-out accuracy" in said  # the job's log was followed
-        [run] = json.loads(figures.read_text())["runs"]
-        assert (run["state"], run["summary"]["version"]) == ("done", 1)
-        assert "simulated" in said
 
-        key = machine.run(closedloop, "keys", "add", "bot", "--tenant", "voltio").split()[-1]
-        answers = _ask(machine, key)
-        assert answers["version"] == 1
+    logs = _write_logs(machine.folder / "chats 日志.csv")
+    figures = machine.folder / "figures.json"
+    said = machine.run(
+        closedloop, "run", "cold-start", "--address", dashboard,
+        "--logs", str(logs), "--map", "label=intent", "--model", MODEL,
+        "--simulate-annotators", "--labels", "250", "--trials", "2", "--json", str(figures),
+    )  # fmt: skip
+    assert "8/8 held-out accuracy" in said  # the job's log was followed
+    assert "simulated" in said
+    [run] = json.loads(figures.read_text())["runs"]
+    assert (run["state"], run["summary"]["version"]) == ("done", 1)
 
-        wrong = machine.environment | {"RAY_AUTH_TOKEN": "0" * 64}
-        refused = Machine(**{**machine.__dict__, "environment": wrong}).run(
-            closedloop, "run", "cold-start", "--logs", str(logs), "--map", "label=intent",
-            "--simulate-annotators", "--address", f"http://127.0.0.1:{machine.dashboard_port}",
-            fails=True,
-        )  # fmt: skip
-        assert "does not take this token" in refused
-        assert "Traceback" not in refused
-    finally:
-        machine.run(closedloop, "down")
-        machine.run(ray, "down", "-y", str(machine.config))
+    key = machine.run(closedloop, "keys", "add", "bot", "--tenant", "voltio").split()[-1]
+    assert _ask(machine, key)["version"] == 1
+
+    wrong = replace(machine, environment=machine.environment | {"RAY_AUTH_TOKEN": "0" * 64})
+    refused = wrong.run(
+        closedloop, "run", "cold-start", "--address", dashboard,
+        "--logs", str(logs), "--map", "label=intent", "--simulate-annotators", fails=True,
+    )  # fmt: skip
+    assert "does not take this token" in refused
+    assert "Traceback" not in refused
+
+    # Not in a `finally`: where the cluster is broken, the fixture ends it less politely.
+    address = machine.environment["CLOSEDLOOP_RAY_ADDRESS"]
+    down = f"CLOSEDLOOP_RAY_ADDRESS={address} closedloop down"
+    machine.run(ray, "exec", "--no-config-cache", str(machine.config), down)
+    machine.run(ray, "down", "-y", str(machine.config))
+    assert _left(machine.server_pid) == []
 
 
 def _ask(machine: Machine, key: str) -> dict[str, object]:
@@ -174,56 +160,37 @@ def _start_sshd(folder: Path, port: int) -> subprocess.Popen[bytes]:
     (folder / "sshd_config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\n"
         f"AuthorizedKeysFile {folder}/client.pub\nStrictModes no\nPermitRootLogin yes\n"
-        f"PasswordAuthentication no\nUsePAM no\nPidFile {folder}/sshd.pid\n"
+        f"PasswordAuthentication no\nUsePAM no\nPidFile none\nSetEnv HOME={folder}/home\n"
     )
-    return subprocess.Popen(["/usr/sbin/sshd", "-D", "-f", folder / "sshd_config"])
+    return subprocess.Popen([*_APART, "/usr/sbin/sshd", "-D", "-f", folder / "sshd_config"])
 
 
-def _prepare(folder: Path, ssh_port: int) -> Machine:
+def _prepare(folder: Path, ssh_port: int, server_pid: int) -> Machine:
+    installed = folder / "home/closedloop"  # ~/closedloop of the machine
+    _make_environment(installed / ".venv")
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder / "dist"],
         cwd=REPOSITORY,
         check=True,
         capture_output=True,
     )
+    shutil.copy(REPOSITORY / "constraints.txt", folder)
+    (folder / "ray-token").write_text(secrets.token_hex(32))
     # The client's ssh and rsync take the private port; nothing else about them changes.
     tools = folder / "tools"
     tools.mkdir()
-    (tools / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -p {ssh_port} "$@"\n')
-    (tools / "ssh").chmod(0o755)
-    (folder / "ray-token").write_text("c0ffee" * 10 + "f00d")
-    python = folder / "venv/bin/python"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
-    packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder / "venv")}))
-    (packages / "borrowed.pth").write_text(site.getsitepackages()[0] + "\n")
-    (folder / "venv/bin/ray").write_text(_RAY.format(python=python, folder=str(folder)))
-    (folder / "venv/bin/ray").chmod(0o755)
+    _script(tools / "ssh", f'#!/bin/sh\nexec {shutil.which("ssh")} -p {ssh_port} "$@"\n')
 
     ports = {name: free_port() for name in ("gcs", "dashboard", "api", "app")}
-    text = (REPOSITORY / "cluster.yaml").read_text().replace("~/closedloop", str(folder))
-    text = text.replace("8265", str(ports["dashboard"])).replace("6379", str(ports["gcs"]))
-    config = yaml.safe_load(text)
-    config["provider"]["head_ip"] = "127.0.0.1"
-    config["auth"] = {"ssh_user": "root", "ssh_private_key": str(folder / "client")}
-    config["file_mounts"] = {}  # the files are in place: this machine is the head
-    uv = Path(sys.executable).with_name("uv")
-    config["setup_commands"] = [
-        f"{uv} pip install -q --offline --python {python} --no-deps {folder}/dist/*.whl"
-    ]
-    variables = f"CLOSEDLOOP_API_PORT={ports['api']} CLOSEDLOOP_APP_PORT={ports['app']}"
-    config["head_start_ray_commands"] = [
-        f"export {variables}; "
-        + command.replace(f"{folder}/.venv", f"{folder}/venv").replace(
-            "ray start", f"ray start --temp-dir={folder}/r --num-cpus=4"
-        )
-        for command in config["head_start_ray_commands"]
-    ]
-    (folder / "cluster.yaml").write_text(yaml.safe_dump(config))
-    environment = os.environ | {
-        "PATH": f"{tools}:{folder}/venv/bin:{os.environ['PATH']}",
-        "CLOSEDLOOP_HOME": str(folder / "home"),
+    variables = {
         "CLOSEDLOOP_API_PORT": str(ports["api"]),
         "CLOSEDLOOP_APP_PORT": str(ports["app"]),
+    }
+    (folder / "cluster.yaml").write_text(yaml.safe_dump(_configuration(folder, ports, variables)))
+    environment = os.environ | variables
+    environment |= {
+        "PATH": f"{tools}:{os.environ['PATH']}",
+        "CLOSEDLOOP_HOME": str(installed / "home"),
         "RAY_AUTH_TOKEN_PATH": str(folder / "ray-token"),
         "RAY_AUTH_MODE": "token",
         "CLOSEDLOOP_RAY_ADDRESS": f"127.0.0.1:{ports['gcs']}",
@@ -235,33 +202,71 @@ def _prepare(folder: Path, ssh_port: int) -> Machine:
         config=folder / "cluster.yaml",
         dashboard_port=ports["dashboard"],
         api_port=ports["api"],
+        server_pid=server_pid,
     )
 
 
-def _end_everything(folder: Path) -> None:
-    """End what `ray down` leaves (it is known to leave gcs_server and raylet)."""
+def _make_environment(place: Path) -> None:
+    """Make the environment that the set-up commands find in place, third-party packages in it."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(place)}))
+    (packages / "borrowed.pth").write_text(site.getsitepackages()[0] + "\n")
+    python, uv = place / "bin/python", Path(sys.executable).with_name("uv")
+    _script(place / "bin/uv", f'#!/bin/sh\nexec {uv} --offline "$@"\n')
+    _script(
+        place / "bin/ray",
+        f"#!{python}\nimport sys\nfrom ray.scripts.scripts import main\nsys.exit(main())\n",
+    )
+
+
+def _configuration(
+    folder: Path, ports: dict[str, int], variables: dict[str, str]
+) -> dict[str, Any]:
+    """Return cluster.yaml, edited as its reader would, with the test's ports."""
+    text = (REPOSITORY / "cluster.yaml").read_text(encoding="utf-8")
+    for port, name in (("8265", "dashboard"), ("6379", "gcs")):
+        text = text.replace(port, str(ports[name]))
+    config: dict[str, Any] = yaml.safe_load(text)
+    config["cluster_name"] = folder.name
+    config["provider"]["head_ip"] = "127.0.0.1"
+    config["auth"] = {"ssh_user": "root", "ssh_private_key": str(folder / "client")}
+    # What these two would install is borrowed.
+    config["setup_commands"] = [
+        command for command in config["setup_commands"] if "constraints.txt" not in command
+    ]
+    given = " ".join(f"{name}={value}" for name, value in variables.items())
+    config["head_start_ray_commands"] = [
+        f"export {given}; "
+        + command.replace("ray start", f"ray start --temp-dir={folder}/r --num-cpus=4")
+        for command in config["head_start_ray_commands"]
+    ]
+    return config
+
+
+def _script(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def _left(server_pid: int) -> list[str]:
+    """Return what runs on the machine beside its ssh server, once that has had time to end."""
+    children = Path(f"/proc/{server_pid}/task/{server_pid}/children").read_text().split()
+    space = os.readlink(f"/proc/{children[0]}/ns/pid")
     pause = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL, signal.SIGKILL):
-        left = _of(folder)
+    for _ in range(_ENDING_S):
+        left = [words for words in _commands_in(space) if "sshd" not in words]
         if not left:
-            return
-        for pid in left:
-            with_pid = Path(f"/proc/{pid}")
-            if with_pid.exists():
-                os.kill(pid, number)
-        pause.wait(2)
-    assert _of(folder) == []
+            break
+        pause.wait(1)
+    return left
 
 
-def _of(folder: Path) -> list[int]:
-    """Return the processes that name the folder in their command line or environment."""
-    found = []
+def _commands_in(space: str) -> Iterator[str]:
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            words = (place / "cmdline").read_bytes() + (place / "environ").read_bytes()
-        except OSError:
+            if os.readlink(place / "ns/pid") == space:
+                words = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+                if words:  # a process that has ended and waits to be collected has none
+                    yield words
+        except OSError:  # it has ended meanwhile
             continue
-        pid = int(place.name)
-        if str(folder).encode() in words and b"sshd_config" not in words and pid != os.getpid():
-            found.append(pid)
-    return found
