@@ -8,6 +8,7 @@ asks for a token that only this user can read, and its dashboard listens on loop
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -72,7 +73,7 @@ def prepare_ray(settings: Settings) -> None:
     if "RAY_AUTH_TOKEN" not in os.environ and "RAY_AUTH_TOKEN_PATH" not in os.environ:
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(_token_file(settings))
     if "ray" in sys.modules:  # Ray read the mode of authentication when it was imported
-        from ray._raylet import Config
+        from ray._raylet import Config  # type: ignore[attr-defined]  # compiled, no stub
 
         Config.initialize("")
 
@@ -83,7 +84,7 @@ def _join(settings: Settings, address: str) -> Cluster:
     prepare_ray(settings)
     try:
         context = ray.init(
-            address=address, namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR"
+            address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR
         )
     except Exception as error:
         raise EngineError(
@@ -115,7 +116,7 @@ def _embedded(settings: Settings) -> Iterator[Cluster]:
             dashboard_port=settings.dashboard_port,
             namespace=NAMESPACE,
             log_to_driver=False,  # RayDP's driver would feed its own log back to itself
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             _temp_dir=folder,
             _node_ip_address="127.0.0.1",
         )
@@ -126,7 +127,7 @@ def _embedded(settings: Settings) -> Iterator[Cluster]:
             remedy="Look for free memory and disk space, then try again.",
         ) from error
     cluster = Cluster(
-        address=context.address_info["gcs_address"],
+        address=ray.get_runtime_context().gcs_address,
         dashboard_url=f"http://127.0.0.1:{settings.dashboard_port}",
         embedded=True,
     )

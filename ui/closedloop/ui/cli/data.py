@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -76,7 +76,7 @@ def simulate(
     from rich.progress import Progress
 
     from closedloop.core.errors import InputError
-    from closedloop.data.simulate.logs import write_logs
+    from closedloop.data.simulate.logs import Format, write_logs
     from closedloop.data.simulate.scenario import Scenario
     from closedloop.ui.console import console
 
@@ -92,7 +92,7 @@ def simulate(
         rows = write_logs(
             scenario,
             output,
-            kind,
+            cast("Format", kind),
             with_labels=labels,
             progress=lambda done: bars.update(task, completed=done),
         )
