@@ -108,7 +108,7 @@ def _embedded(settings: Settings) -> Iterator[Cluster]:
     folder = tempfile.mkdtemp(prefix="cl-ray-")
     os.environ["JDK_JAVA_OPTIONS"] += f" -Dray.logging.dir={folder}/java"
     try:
-        context = ray.init(
+        ray.init(
             num_cpus=(os.cpu_count() or 1) + _LOGICAL_CPUS_BESIDE_CORES,
             object_store_memory=_OBJECT_STORE_BYTES,
             include_dashboard=True,
