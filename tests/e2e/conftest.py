@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +13,11 @@ from typing import Any
 import pytest
 
 from closedloop.core.identity import Identities, Role
+from closedloop.core.ports import free_port
 from closedloop.core.settings import Settings
 from closedloop.core.store import Store
-from closedloop.samples.annotation import AnnotationQueue, NewTask
+from closedloop.samples.annotation import AnnotationQueue
+from closedloop.samples.annotation_task import NewTask
 from closedloop.ui.app.launch import app_command, app_environment
 from closedloop.workflows.records import RunRecords
 
@@ -129,7 +130,7 @@ class App:
 @contextmanager
 def running_app(home: Path) -> Iterator[App]:
     """Start the app on an empty home with two annotators and an engineer."""
-    settings = Settings(home=home, app_port=_free_port(), api_port=_free_port(), ray_address="")
+    settings = Settings(home=home, app_port=free_port(), api_port=free_port(), ray_address="")
     store = Store.open(settings.store_url)
     people = Identities(store)
     for name, role in (("ann", Role.ANNOTATOR), ("bob", Role.ANNOTATOR), ("eve", Role.ENGINEER)):
@@ -152,12 +153,6 @@ def running_app(home: Path) -> Iterator[App]:
             process.terminate()
             process.wait(timeout=20)
             store.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _wait_until_up(app: App, process: subprocess.Popen[bytes]) -> None:

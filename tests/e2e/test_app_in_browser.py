@@ -10,7 +10,7 @@ pytest.importorskip("playwright")
 
 from playwright.sync_api import Page, expect
 
-from closedloop.samples.annotation import QueueCounts
+from closedloop.samples.annotation_task import QueueCounts
 from closedloop.ui.app.login_guard import FREE_ATTEMPTS
 
 pytestmark = pytest.mark.browser
@@ -185,7 +185,7 @@ def test_chinese_is_shown_with_its_context_and_the_truth_stays_hidden(
 
 
 def test_text_from_logs_is_never_markup(visit: Visit, app: Any, e2e: Any) -> None:
-    from closedloop.samples.annotation import NewTask
+    from closedloop.samples.annotation_task import NewTask
 
     hostile = "<img src=x onerror=\"document.title='owned'\"> **bold** $x$ :red[hot]"
     app.queue.enqueue(e2e.QUEUE, [NewTask(sample_id="x", text=hostile, details={"labels": ["a"]})])

@@ -21,7 +21,8 @@ from closedloop.actors.annotation_queue import (
 from closedloop.core.errors import Conflict, EngineError, InputError, NotFound
 from closedloop.core.settings import Settings
 from closedloop.core.store import Store
-from closedloop.samples.annotation import AnnotationQueue, NewTask
+from closedloop.samples.annotation import AnnotationQueue
+from closedloop.samples.annotation_task import NewTask
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_cluster")]
 

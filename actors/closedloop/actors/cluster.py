@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from closedloop.core.errors import Conflict, EngineError
+from closedloop.core.errors import Conflict, EngineError, first_line
 from closedloop.core.java import prepare_environment
 from closedloop.core.ports import port_is_free
 from closedloop.core.settings import Settings
@@ -88,7 +88,7 @@ def _join(settings: Settings, address: str) -> Cluster:
         )
     except Exception as error:
         raise EngineError(
-            f"The Ray cluster at {address} cannot be joined: {_first_line(error)}",
+            f"The Ray cluster at {address} cannot be joined: {first_line(error)}",
             remedy="Check CLOSEDLOOP_RAY_ADDRESS and the token (RAY_AUTH_TOKEN_PATH).",
         ) from error
     url = f"http://{context.dashboard_url}" if context.dashboard_url else ""
@@ -123,7 +123,7 @@ def _embedded(settings: Settings) -> Iterator[Cluster]:
     except Exception as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise EngineError(
-            f"Ray did not start: {_first_line(error)}",
+            f"Ray did not start: {first_line(error)}",
             remedy="Look for free memory and disk space, then try again.",
         ) from error
     cluster = Cluster(
@@ -161,7 +161,3 @@ def _token_file(settings: Settings) -> Path:
         with os.fdopen(handle, "w") as file:
             file.write(secrets.token_hex(32))
     return path
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

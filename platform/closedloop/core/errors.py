@@ -111,3 +111,8 @@ class EngineError(ClosedLoopError):
     exit_code = 8
     http_status = 503
     retryable = True
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an engine's error says in one line; theirs may run to pages."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

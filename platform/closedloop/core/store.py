@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from closedloop.core import sqlite
-from closedloop.core.errors import EngineError, InputError
+from closedloop.core.errors import EngineError, InputError, first_line
 from closedloop.core.schema import VERSION_TABLE
 
 
@@ -72,7 +72,7 @@ class Store:
                 command.upgrade(config, "head")
         except sa.exc.SQLAlchemyError as error:
             raise EngineError(
-                f"The metadata store {self.engine_name} cannot be opened: {_first_line(error)}",
+                f"The metadata store {self.engine_name} cannot be opened: {first_line(error)}",
                 remedy="Check CLOSEDLOOP_STORE, free disk space and the database's permissions.",
             ) from error
         except CommandError as error:
@@ -136,7 +136,3 @@ def _engine(url: str) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from closedloop.core.errors import LogFileError
+from closedloop.core.errors import LogFileError, first_line
 
 MAX_LINE_BYTES = 1 << 20
 MAX_QUOTED_LINES = 200  # an open quote that runs on for longer is a mistake, not a text
@@ -237,7 +237,7 @@ class LogFile:
             file = pq.ParquetFile(self.path)
         except (pa.ArrowException, OSError) as error:
             raise LogFileError(
-                f"{self.path}: not a whole Parquet file ({_first_line(error)}).",
+                f"{self.path}: not a whole Parquet file ({first_line(error)}).",
                 remedy="It may be truncated: copy or export it again.",
             ) from error
         with file:
@@ -255,7 +255,7 @@ class LogFile:
                             number += 1
                             yield _row(number, record, columns)
                 except (pa.ArrowException, OSError) as error:
-                    reason = f"row group {group} cannot be read: {_first_line(error)}"
+                    reason = f"row group {group} cannot be read: {first_line(error)}"
                     yield Refused(line=number + 1, reason=reason, raw="")
 
     def _lines(self) -> Iterator[tuple[int, str | Refused]]:
@@ -376,7 +376,3 @@ def _named(columns: list[str]) -> str:
 
 def _clip(text: str) -> str:
     return text[:_KEPT_CHARS].rstrip("\r\n")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

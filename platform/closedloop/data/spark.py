@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from closedloop.core.engine_log import engine_log
-from closedloop.core.errors import EngineError
+from closedloop.core.errors import EngineError, first_line
 from closedloop.core.java import prepare_environment
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def spark_session(
                 raise
             # Its text lives in the JVM, which ends below.
             raise EngineError(
-                f"The Spark job failed: {_first_line(error)}",
+                f"The Spark job failed: {first_line(error)}",
                 remedy="See logs/spark.log below the home, then run the same command again.",
             ) from None
         finally:
@@ -122,7 +122,7 @@ def _local(size: SparkSize, conf: dict[str, str]) -> SparkSession:
         session = builder.getOrCreate()
     except Exception as error:
         raise EngineError(
-            f"Spark did not start: {_first_line(error)}",
+            f"Spark did not start: {first_line(error)}",
             remedy="See 'closedloop status' for Java's state.",
         ) from error
     session.sparkContext.setLogLevel("ERROR")
@@ -148,7 +148,7 @@ def _on_ray(size: SparkSize, conf: dict[str, str]) -> SparkSession:
         )
     except Exception as error:
         raise EngineError(
-            f"Spark on Ray did not start: {_first_line(error)}",
+            f"Spark on Ray did not start: {first_line(error)}",
             remedy="Look for free CPUs and memory in 'closedloop status', or use --engine local.",
         ) from error
     session.sparkContext.setLogLevel("ERROR")
@@ -178,7 +178,3 @@ def _end_jvm() -> None:
     if jvm is not None:
         jvm.stdin.close()  # the JVM that pyspark started ends when its input does
         jvm.wait(timeout=30)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

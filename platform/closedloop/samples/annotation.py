@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,76 +22,18 @@ import sqlalchemy as sa
 from closedloop.core import schema
 from closedloop.core.errors import Conflict, InputError, NotFound
 from closedloop.core.store import Store
+from closedloop.samples.annotation_task import (
+    LabelledSample,
+    LeasedTask,
+    NewTask,
+    PastVote,
+    QueueCounts,
+)
 
 DEFAULT_LEASE_S = 300.0
 _MAX_LABEL_CHARS = 200
 _POSTGRES_LOCK = 7305109  # any number that no other part of the platform locks on
 _MAX_SKIPS = 3  # after that many skips a task is set aside instead of going round for ever
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NewTask:
-    """A sample to be labelled."""
-
-    sample_id: str  # the turn's event id; one task a sample and queue
-    text: str
-    reason: str = ""  # why the platform asks for this one
-    suggestion: str | None = None  # what the champion would answer
-    priority: float = 0.0  # higher is asked for first
-    details: dict[str, Any] = field(default_factory=dict)  # cluster, keywords, dialogue …
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LeasedTask:
-    """A task in an annotator's hands until ``expires_at`` (Unix seconds)."""
-
-    token: str
-    task_id: int
-    queue: str
-    sample_id: str
-    text: str
-    reason: str
-    suggestion: str | None
-    details: dict[str, Any]
-    expires_at: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class QueueCounts:
-    """How a queue stands, in tasks; the four states exclude each other."""
-
-    open: int = 0  # waiting for an annotator
-    leased: int = 0  # in somebody's hands
-    done: int = 0
-    set_aside: int = 0  # skipped too often
-
-    @property
-    def total(self) -> int:
-        """All tasks of the queue."""
-        return self.open + self.leased + self.done + self.set_aside
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LabelledSample:
-    """A finished task with the label that its votes agree on."""
-
-    sample_id: str
-    text: str
-    label: str
-    votes: int
-    agreement: float  # share of votes for the label, in (0, 1]
-    simulated: bool  # whether any vote came from simulated annotators
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PastVote:
-    """One of an annotator's own answers, for the history and for undo."""
-
-    token: str
-    task_id: int
-    text: str
-    label: str | None  # None: skipped
-    submitted_at: float
 
 
 class AnnotationQueue:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from closedloop.core.errors import InputError
-from closedloop.samples.annotation import AnnotationQueue, LeasedTask
+from closedloop.samples.annotation import AnnotationQueue
+from closedloop.samples.annotation_task import LeasedTask
 
 _BATCH_TASKS = 50
 

@@ -14,13 +14,8 @@ import pytest
 
 from closedloop.core.errors import Conflict, InputError, NotFound
 from closedloop.core.store import Store
-from closedloop.samples.annotation import (
-    DEFAULT_LEASE_S,
-    AnnotationQueue,
-    LabelledSample,
-    NewTask,
-    QueueCounts,
-)
+from closedloop.samples.annotation import DEFAULT_LEASE_S, AnnotationQueue
+from closedloop.samples.annotation_task import LabelledSample, NewTask, QueueCounts
 
 QUEUE = "demo.svm.intent"
 

@@ -86,6 +86,16 @@ def test_a_taken_port_is_named_with_the_variable_to_set(
     assert variable in message
 
 
+def test_a_place_for_the_figures_is_looked_for_first(closedloop, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n" + ROWS)
+    target = tmp_path / "none" / "figures.json"
+    code, message, left = closedloop(*cold_start(path, "--json", target))
+    assert code == 2
+    assert "there is no folder" in message
+    assert left == []
+
+
 def test_rollback_of_an_unknown_model(closedloop):
     code, message, _ = closedloop("models", "rollback", "shop.intent.none")
     assert code == 3

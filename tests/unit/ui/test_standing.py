@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from closedloop.core.store import Store
-from closedloop.samples.annotation import AnnotationQueue, NewTask, QueueCounts
+from closedloop.samples.annotation import AnnotationQueue
+from closedloop.samples.annotation_task import NewTask, QueueCounts
 from closedloop.ui.app.loop_picture import loop_picture
 from closedloop.ui.app.standing import (
     Station,

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from closedloop.samples.annotation import LeasedTask
+from closedloop.samples.annotation_task import LeasedTask
 from closedloop.ui.app.task_card import Act, card_data, proposed_labels, read_act
 
 

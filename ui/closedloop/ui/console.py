@@ -118,6 +118,16 @@ def runs_as_json(runs: Sequence[RunRecord]) -> dict[str, Any]:
     return {"runs": [asdict(run) | {"stages": [_stage(s) for s in run.stages]} for run in runs]}
 
 
+def check_json(path: Path | None) -> None:
+    """Find out before a long run, not behind it, that its figures have no place to go."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise InputError(
+            f"--json {path} cannot be written: "
+            + ("it is a folder." if path.is_dir() else f"there is no folder {path.parent}."),
+            remedy="Name a file in a folder that exists.",
+        )
+
+
 def write_json(path: Path | None, figures: dict[str, Any]) -> None:
     """Write figures to a file, whole or not at all."""
     if path is None:

@@ -17,7 +17,7 @@ from closedloop.core.identity import Identities, Role
 from closedloop.core.settings import Settings
 from closedloop.data.simulate.dialogues import simulate_turns
 from closedloop.data.simulate.scenario import Scenario
-from closedloop.ui.console import console, runs_as_json, show_runs, write_json
+from closedloop.ui.console import check_json, console, runs_as_json, show_runs, write_json
 from closedloop.ui.loop_runs import LoopRequest, run_request
 from closedloop.ui.stack import running_stack
 
@@ -35,6 +35,7 @@ _TRIALS = 6
 
 def run_demo(*, once: bool, json_file: Path | None, engine: str, seed: int) -> None:
     """Close the loop once; without ``once``, stay up until Ctrl-C."""
+    check_json(json_file)
     settings = _demo_settings()
     console.print(f"[dim]starting from an empty home in {settings.root} …")
     shutil.rmtree(settings.root, ignore_errors=True)

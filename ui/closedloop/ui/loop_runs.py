@@ -13,7 +13,7 @@ from closedloop.data.log_file import LogFile, Refused
 from closedloop.models.reference import ModelRef
 from closedloop.samples.annotation import AnnotationQueue
 from closedloop.samples.simulated_annotators import SimulatedAnnotators
-from closedloop.ui.console import Bars, console, runs_as_json, show_runs, write_json
+from closedloop.ui.console import Bars, check_json, console, runs_as_json, show_runs, write_json
 from closedloop.ui.stack import Stack, running_stack, temporary_key
 from closedloop.workflows.context import (
     Annotators,
@@ -109,6 +109,7 @@ class People:
 
 def run_or_submit(request: LoopRequest, *, json_file: Path | None, address: str) -> None:
     """Run here, or on the cluster whose dashboard ``address`` is."""
+    check_json(json_file)
     if address:
         from closedloop.ui.remote import submit
 

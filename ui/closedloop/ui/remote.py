@@ -27,6 +27,7 @@ from closedloop.core.errors import (
     NotFound,
     Overloaded,
     ReleaseRefused,
+    first_line,
 )
 from closedloop.core.settings import Settings
 from closedloop.ui.console import console, write_json
@@ -85,7 +86,7 @@ def submit(request: LoopRequest, *, address: str, json_file: Path | None) -> Non
         console.print(f"Job {job} was told to stop; what it had committed stays.")
         raise
     except Exception as error:  # Ray raises whatever its HTTP library raises
-        raise _lost_sight(job, _first_line(error)) from error
+        raise _lost_sight(job, first_line(error)) from error
     if not ended.status.is_terminal():
         raise _lost_sight(job, "its log broke off")
     if ended.status != JobStatus.SUCCEEDED:
@@ -167,7 +168,7 @@ def _submit(client: JobSubmissionClient, parcel: Parcel, folder: str) -> str:
         except RuntimeError as error:
             if "No available agent" not in str(error) or attempt == _ATTEMPTS:
                 raise EngineError(
-                    f"The cluster did not take the job: {_first_line(error)}.",
+                    f"The cluster did not take the job: {first_line(error)}.",
                     remedy="See the head's dashboard, then submit again.",
                 ) from error
             pause.wait(_PAUSE_S)
@@ -206,7 +207,7 @@ def _connect(address: str) -> JobSubmissionClient:
         ) from error
     except Exception as error:  # Ray raises whatever its HTTP library raises
         raise EngineError(
-            f"No Ray dashboard answers at {url}: {_first_line(error)}.",
+            f"No Ray dashboard answers at {url}: {first_line(error)}.",
             remedy="Check --address; from another machine: ssh -L 8265:127.0.0.1:8265 HEAD.",
         ) from error
     return client
@@ -217,7 +218,3 @@ def _lost_sight(job: str, said: str) -> EngineError:
         f"The job {job} is out of sight: {said}.",
         remedy=f"It may still run: ray job logs --follow {job}, or ray job stop {job}.",
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

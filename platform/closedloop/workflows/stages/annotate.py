@@ -18,7 +18,7 @@ from closedloop.core.errors import NotFound
 from closedloop.data.lake import LABEL_SCHEMA
 from closedloop.models.text_classifier import TextClassifier
 from closedloop.models.training_set import GOLD_SHARE, choose_gold
-from closedloop.samples.annotation import LabelledSample, NewTask
+from closedloop.samples.annotation_task import LabelledSample, NewTask
 from closedloop.samples.cluster import cluster_texts
 from closedloop.samples.selection import Selected, select_informative, select_seeds
 from closedloop.workflows.context import LoopContext, StageProgress

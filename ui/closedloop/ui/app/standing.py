@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from closedloop.core import schema
 from closedloop.core.store import Store
-from closedloop.samples.annotation import QueueCounts
+from closedloop.samples.annotation_task import QueueCounts
 from closedloop.workflows.records import RunRecord, StageRecord
 
 # Which station a stage's name belongs to; the first word found in the name decides.

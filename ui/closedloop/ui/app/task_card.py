@@ -16,7 +16,7 @@ from typing import Any, Literal, cast
 
 import streamlit as st
 
-from closedloop.samples.annotation import LeasedTask
+from closedloop.samples.annotation_task import LeasedTask
 
 ActKind = Literal["label", "skip", "undo", "renew", "next"]
 

@@ -8,7 +8,8 @@ import streamlit as st
 
 from closedloop.core.errors import ClosedLoopError, EngineError
 from closedloop.core.identity import User
-from closedloop.samples.annotation import AnnotationQueue, LeasedTask, PastVote, QueueCounts
+from closedloop.samples.annotation import AnnotationQueue
+from closedloop.samples.annotation_task import LeasedTask, PastVote, QueueCounts
 from closedloop.ui.app.labels import known_labels
 from closedloop.ui.app.markdown_text import literal
 from closedloop.ui.app.services import Services, current_user, services
