@@ -52,16 +52,20 @@ class Machine:
 
     def run(self, *words: str, fails: bool = False) -> str:
         """Run a command of the new environment; returns what it printed."""
-        ended = subprocess.run(
-            words,
-            env=self.environment,
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_STEP_TIMEOUT_S,
-        )
+        try:
+            ended = subprocess.run(
+                words,
+                env=self.environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=_STEP_TIMEOUT_S,
+            )
+        except subprocess.TimeoutExpired as late:
+            said = (late.output or b"").decode(errors="replace")
+            pytest.fail(f"{words} did not end in {late.timeout} s; it said:\n{said[-6_000:]}")
         assert (ended.returncode != 0) == fails, ended.stdout[-6_000:]
         return ended.stdout
 
@@ -181,7 +185,7 @@ def _prepare(folder: Path, ssh_port: int, server_pid: int) -> Machine:
     tools.mkdir()
     _script(tools / "ssh", f'#!/bin/sh\nexec {shutil.which("ssh")} -p {ssh_port} "$@"\n')
 
-    ports = {name: free_port() for name in ("gcs", "dashboard", "api", "app")}
+    ports = {name: free_port() for name in ("gcs", "dashboard", "agent", "api", "app")}
     variables = {
         "CLOSEDLOOP_API_PORT": str(ports["api"]),
         "CLOSEDLOOP_APP_PORT": str(ports["app"]),
@@ -235,9 +239,10 @@ def _configuration(
         command for command in config["setup_commands"] if "constraints.txt" not in command
     ]
     given = " ".join(f"{name}={value}" for name, value in variables.items())
+    # The agent takes jobs on a fixed port, which the Ray of other tests may hold already.
+    options = f"--temp-dir={folder}/r --num-cpus=4 --dashboard-agent-listen-port={ports['agent']}"
     config["head_start_ray_commands"] = [
-        f"export {given}; "
-        + command.replace("ray start", f"ray start --temp-dir={folder}/r --num-cpus=4")
+        f"export {given}; " + command.replace("ray start", f"ray start {options}")
         for command in config["head_start_ray_commands"]
     ]
     return config

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 MAX_UPLOAD_BYTES = 100 << 20  # Ray keeps a working directory in its control store
-_ATTEMPTS, _PAUSE_S = 30, 2.0
+_ATTEMPTS, _PAUSE_S = 8, 2.0  # Ray itself waits some ten seconds in each
 _FIGURES = "closedloop-figures "  # marks the line of the log that carries them
 _FILES = ("logs", "replay", "heldout")
 _FLAGS = {"simulate_annotators"}
@@ -169,7 +169,7 @@ def _submit(client: JobSubmissionClient, parcel: Parcel, folder: str) -> str:
             if "No available agent" not in str(error) or attempt == _ATTEMPTS:
                 raise EngineError(
                     f"The cluster did not take the job: {first_line(error)}.",
-                    remedy="See the head's dashboard, then submit again.",
+                    remedy="Submit again in a minute; the head's dashboard_agent.log tells more.",
                 ) from error
             pause.wait(_PAUSE_S)
     raise AssertionError("the last attempt returns or raises")
