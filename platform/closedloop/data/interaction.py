@@ -31,6 +31,11 @@ SCHEMA = pa.schema(
         pa.field("abandoned", pa.bool_(), nullable=False),  # last of a dialogue left unsolved
         pa.field("low_confidence", pa.bool_(), nullable=False),
         pa.field("bad", pa.bool_(), nullable=False),  # thumbs down, or an implicit signal
-        pa.field("attributes", pa.map_(pa.string(), pa.string())),  # merchant, region, …
+        # Attributes of the turn that most assistants have, as columns of their own: filters on
+        # them must not unpack a map.
+        pa.field("merchant", pa.string()),
+        pa.field("product", pa.string()),
+        pa.field("region", pa.string()),
+        pa.field("attributes", pa.map_(pa.string(), pa.string())),  # the others
     ]
 )
