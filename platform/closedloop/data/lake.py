@@ -1,4 +1,4 @@
-"""The lake: Delta tables of turns, predictions, feedback, labels and dead letters.
+"""The lake: Delta tables of events, of what the ETL makes of them, of labels and dead letters.
 
 One commit a batch. Each commit may carry the name of its writer and the offset it reached
 (a Delta *transaction identifier*), so that a batch replayed after a crash is recognised and
@@ -20,6 +20,10 @@ import pyarrow.compute as pc
 
 from closedloop.core.errors import ClosedLoopError, EngineError, NotFound
 from closedloop.data.event import SCHEMA as EVENT_SCHEMA
+from closedloop.data.interaction import SCHEMA as INTERACTION_SCHEMA
+from closedloop.data.jobs.daily import DAILY_SCHEMA
+from closedloop.data.jobs.dialogues import DIALOGUES_SCHEMA
+from closedloop.data.jobs.features import FEATURES_SCHEMA
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -32,6 +36,10 @@ DEAD_LETTER_SCHEMA = pa.schema(
         pa.field("line", pa.int64(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
         pa.field("raw", pa.string()),
+        pa.field("tenant", pa.string()),
+        # When a replay made it an event after all, and which.
+        pa.field("replayed_at", pa.timestamp("us", tz="UTC")),
+        pa.field("event_id", pa.string()),
     ]
 )
 LABEL_SCHEMA = pa.schema(
@@ -52,6 +60,11 @@ TABLES = {
     "turns": EVENT_SCHEMA,
     "predictions": EVENT_SCHEMA,
     "feedback": EVENT_SCHEMA,
+    # What the ETL makes of the three above (etl.py).
+    "interactions": INTERACTION_SCHEMA,
+    "dialogues": DIALOGUES_SCHEMA,
+    "daily": DAILY_SCHEMA,
+    "features": FEATURES_SCHEMA,
     "labels": LABEL_SCHEMA,
     "dead_letters": DEAD_LETTER_SCHEMA,
 }
@@ -93,11 +106,12 @@ class Lake:
             properties = CommitProperties(
                 app_transactions=[Transaction(progress.writer, progress.offset)]
             )
-        with _named_failures(f"writing to the lake table {table} in {self.url}"):
+        with named_failures(f"writing to the lake table {table} in {self.url}"):
             write_deltalake(
-                self._uri(table),
+                self.uri(table),
                 rows.cast(TABLES[table]).append_column("date", day),
                 mode="append",
+                schema_mode="merge",  # a table of an earlier release lacks younger columns
                 partition_by=["date"],
                 commit_properties=properties,
             )
@@ -105,37 +119,41 @@ class Lake:
 
     def reached(self, table: str, writer: str) -> int:
         """Return the last offset that ``writer`` has in the table; -1 for none."""
-        opened = self._open(table)
+        opened = self.open(table)
         offset = opened.transaction_version(writer) if opened else None
         return -1 if offset is None else offset
 
     def version(self, table: str) -> int:
         """Return the table's current version; -1 where it does not exist yet."""
-        opened = self._open(table)
+        opened = self.open(table)
         return -1 if opened is None else opened.version()
 
     def read(
         self, table: str, *, version: int | None = None, columns: list[str] | None = None
     ) -> pa.Table:
         """Return a table's rows, as they are or as they were at ``version``."""
-        opened = self._open(table, version)
+        opened = self.open(table, version)
         if opened is None:
             empty = TABLES[table].empty_table()
             return empty.select(columns) if columns else empty
-        with _named_failures(f"reading the lake table {table} in {self.url}"):
+        with named_failures(f"reading the lake table {table} in {self.url}"):
             schema = TABLES[table]
             names = columns or schema.names
-            rows = opened.to_pyarrow_table(columns=names)
-            return rows.cast(pa.schema([schema.field(name) for name in names]))
+            known = {field.name for field in opened.schema().fields}
+            rows = opened.to_pyarrow_table(columns=[name for name in names if name in known])
+            for name in [name for name in names if name not in known]:
+                nulls = pa.nulls(rows.num_rows, schema.field(name).type)
+                rows = rows.append_column(schema.field(name), nulls)
+            return rows.select(names).cast(pa.schema([schema.field(name) for name in names]))
 
     def count(self, table: str) -> int:
         """Return how many rows a table has, from its statistics."""
-        opened = self._open(table)
+        opened = self.open(table)
         return 0 if opened is None else opened.count()
 
     def files(self, table: str, *, version: int | None = None) -> list[str]:
         """Return the Parquet files of a table's version, for Spark to read."""
-        opened = self._open(table, version)
+        opened = self.open(table, version)
         if opened is None:
             raise NotFound(
                 f"The lake {self.url} has no table {table} yet.",
@@ -145,24 +163,27 @@ class Lake:
         # Delta escapes what a URI must; a folder's path is no URI to Spark.
         return found if "://" in self.url else [unquote(file) for file in found]
 
-    def _open(self, table: str, version: int | None = None) -> DeltaTable | None:
+    def open(self, table: str, version: int | None = None) -> DeltaTable | None:
+        """Return a table, as it is or as it was at ``version``; None where there is none yet."""
         from deltalake import DeltaTable
 
         if table not in TABLES:
             raise NotFound(
                 f"The lake has no table {table!r}.", remedy=f"It has {', '.join(TABLES)}."
             )
-        with _named_failures(f"opening the lake table {table} in {self.url}"):
-            if not DeltaTable.is_deltatable(self._uri(table)):
+        with named_failures(f"opening the lake table {table} in {self.url}"):
+            if not DeltaTable.is_deltatable(self.uri(table)):
                 return None
-            return DeltaTable(self._uri(table), version=version)
+            return DeltaTable(self.uri(table), version=version)
 
-    def _uri(self, table: str) -> str:
+    def uri(self, table: str) -> str:
+        """Return where a table is."""
         return f"{self.url}/{table}"
 
 
 @contextmanager
-def _named_failures(doing: str) -> Iterator[None]:
+def named_failures(doing: str) -> Iterator[None]:
+    """Turn what Delta, Arrow or the file system raises in this block into an EngineError."""
     from deltalake.exceptions import DeltaError
 
     try:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from closedloop.data.event import SCHEMA as EVENT_SCHEMA
+from closedloop.data.jobs.reading import read_rows
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
@@ -33,7 +36,7 @@ _HAN = r"[\p{IsHan}]"
 
 def read_events(session: SparkSession, files: list[str]) -> DataFrame:
     """Return a lake table's events, from the files of one of its versions."""
-    return session.read.parquet(*files)
+    return read_rows(session, files, EVENT_SCHEMA)
 
 
 def distinct_samples(turns: DataFrame) -> DataFrame:

@@ -12,7 +12,7 @@ import sys
 import typer
 
 from closedloop.core.errors import ClosedLoopError
-from closedloop.ui.cli import data, models, people, platform, workflows
+from closedloop.ui.cli import data, etl, models, people, platform, workflows
 
 app = typer.Typer(
     name="closedloop",
@@ -31,6 +31,7 @@ app.command()(platform.status)
 app.command()(platform.env)
 app.command()(data.ingest)
 app.command()(data.simulate)
+app.add_typer(etl.etl, name="etl")
 app.add_typer(models.models, name="models")
 app.add_typer(models.queue, name="queue")
 app.add_typer(people.users, name="users")
