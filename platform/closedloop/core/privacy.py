@@ -1,4 +1,4 @@
-"""Personal data in texts: find it, mask it, and give people pseudonyms.
+"""Personal data in texts: find it and mask it (`pseudonyms` is for who wrote them).
 
 Nothing is stored before it went through here. Most texts hold neither a digit nor an ``@`` nor a
 word of an address; one look settles those. The others meet only the detectors that their signs
@@ -8,15 +8,12 @@ call for (see `closedloop.core.detectors`).
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator
-from hashlib import blake2b
 
 from closedloop.core import detectors
 from closedloop.core.detectors import Span
-from closedloop.core.errors import InputError
 
-__all__ = ["KINDS", "Span", "find_pii", "mask", "mask_many", "pseudonym"]
+__all__ = ["KINDS", "Span", "find_pii", "mask", "mask_many"]
 
 KINDS = ("phone", "email", "card", "resident_id", "iban", "address", "order")
 
@@ -27,7 +24,6 @@ _NARROW = str.maketrans("０１２３４５６７８９＠", "0123456789@")
 _NUMBER = re.compile(r"\d(?:[ .()/\-A-Za-z]{0,2}\d){4}")
 _ENGLISH_STREET = re.compile(r"\d[A-Za-z]?(?:[-/]\d+)?,? [A-Za-z]")
 _CHINESE_STREET = re.compile(r"[路街道巷弄村里同]")
-_KEY_BYTES = 64
 
 # Detectors of numbers with the strength of their proof: a check digit beats a numbering plan, a
 # label beats a shape.
@@ -104,47 +100,6 @@ def mask_many(texts: Iterable[str]) -> list[str]:
     """Return texts with their personal data replaced (see `mask`)."""
     has_cue = _CUE.search
     return [mask(text) if has_cue(text) else text for text in texts]
-
-
-def pseudonym(user_id: str, *, tenant: str, key: bytes) -> str:
-    """Return the name under which a tenant's user is stored.
-
-    The same user of the same tenant has the same pseudonym under the same key; without the key
-    nobody can compute one, not even from a list of all users. Keyed BLAKE2b (RFC 7693).
-
-    Parameters
-    ----------
-    user_id : str
-        The user's identity at the tenant.
-    tenant : str
-        The tenant; equal identities at two tenants are two people.
-    key : bytes
-        The platform's secret, 1 to 64 bytes.
-
-    Returns
-    -------
-    str
-        22 characters of URL-safe base64 (128 bits).
-
-    Raises
-    ------
-    InputError
-        The key is empty or too long.
-
-    Examples
-    --------
-    >>> len(pseudonym("u1", tenant="bazaar", key=b"secret"))
-    22
-    """
-    if not 0 < len(key) <= _KEY_BYTES:
-        raise InputError(
-            f"The pseudonym key has {len(key)} bytes.",
-            remedy=f"Give a secret key of 1 to {_KEY_BYTES} bytes.",
-        )
-    scope = tenant.encode()
-    # The length keeps ("ab", "c") and ("a", "bc") apart.
-    message = len(scope).to_bytes(4, "big") + scope + user_id.encode()
-    return urlsafe_b64encode(blake2b(message, key=key, digest_size=16).digest())[:22].decode()
 
 
 def _without_overlaps(found: list[tuple[int, Span]]) -> tuple[Span, ...]:

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-from closedloop.core.privacy import mask, pseudonym
-
+from closedloop.core.privacy import mask
+from closedloop.core.pseudonyms import Pseudonyms
+from closedloop.data.dead_letters import bury
 from closedloop.data.event import Event, Kind, derived_event_id, to_table
 from closedloop.data.event_log import EventLog
-from closedloop.data.lake import DEAD_LETTER_SCHEMA, Lake, Progress
+from closedloop.data.lake import Lake, Progress
 from closedloop.data.log_file import LogFile, Refused, Row
 
 LAKE_CONSUMER = "lake"
@@ -52,7 +48,7 @@ def ingest_file(
     log: EventLog,
     lake: Lake,
     tenant: str,
-    pseudonym_key: bytes,
+    pseudonyms: Pseudonyms,
     progress: RowProgress = lambda _: None,
 ) -> Ingested:
     """Load a file of dialogue logs into the event log; refused rows go to dead letters.
@@ -70,15 +66,21 @@ def ingest_file(
         events: list[Event] = []
         dead: list[Refused] = []
         for row in batch:
-            event = (
-                row if isinstance(row, Refused) else _event(row, tenant, pseudonym_key, now, seen)
-            )
+            event = row if isinstance(row, Refused) else _event(row, tenant, pseudonyms, now, seen)
             (dead if isinstance(event, Refused) else events).append(event)  # type: ignore[arg-type]
         appended = log.append(events)
         new += appended.new
         duplicates += appended.duplicates
         refused += len(dead)
-        _bury(lake, file.path.name, dead, now)
+        bury(
+            lake,
+            dead,
+            source=file.path.name,
+            tenant=tenant,
+            pseudonyms=pseudonyms,
+            at=now,
+            user_key=file.user_column,
+        )
         done += len(batch)
         progress(done)
     return Ingested(new=new, duplicates=duplicates, refused=refused)
@@ -112,28 +114,14 @@ def drain_to_lake(log: EventLog, lake: Lake, *, progress: RowProgress = lambda _
     return written
 
 
-def load_pseudonym_key(root: Path) -> bytes:
-    """Return the installation's secret for pseudonyms; the first call makes it."""
-    path = root / "pseudonym.key"
-    root.mkdir(parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return bytes.fromhex(path.read_text().strip())
-    with os.fdopen(handle, "w") as file:
-        key = secrets.token_bytes(32)
-        file.write(key.hex())
-    return key
-
-
 def _event(
-    row: Row, tenant: str, key: bytes, now: datetime, seen: Counter[bytes]
+    row: Row, tenant: str, pseudonyms: Pseudonyms, now: datetime, seen: Counter[bytes]
 ) -> Event | Refused:
     values = row.values
     raw = json.dumps(values | row.extra, ensure_ascii=False, default=str)
 
     def refuse(reason: str) -> Refused:
-        return Refused(line=row.line, reason=reason, raw=raw[:4_096])
+        return Refused(line=row.line, reason=reason, raw=raw)
 
     text = values.get("text")
     if not isinstance(text, str) or not text.strip():
@@ -166,36 +154,10 @@ def _event(
         channel=_text(values.get("channel")),
         dialogue_id=_text(values.get("dialogue_id")),
         turn=turn,
-        user_id=None if user_id in (None, "") else pseudonym(str(user_id), tenant=owner, key=key),
+        user_id=None if user_id in (None, "") else pseudonyms.of(str(user_id), tenant=owner),
         text=mask(text),
         attributes={} if label in (None, "") else {"label": str(label).strip()},
     )
-
-
-def _bury(lake: Lake, source: str, dead: list[Refused], now: datetime) -> None:
-    if not dead:
-        return
-    ids = [
-        hashlib.blake2b(
-            f"{source}\x1f{d.line}\x1f{d.reason}\x1f{d.raw}".encode(), digest_size=16
-        ).hexdigest()
-        for d in dead
-    ]
-    table = pa.table(
-        {
-            "id": ids,
-            "ts": [now] * len(dead),
-            "source": [source] * len(dead),
-            "line": [d.line for d in dead],
-            "reason": [d.reason for d in dead],
-            "raw": [mask(d.raw) for d in dead],
-        },
-        schema=DEAD_LETTER_SCHEMA,
-    )
-    known = lake.read("dead_letters", columns=["id"])["id"]
-    fresh = table.filter(pc.invert(pc.is_in(table["id"], value_set=known.combine_chunks())))
-    if fresh.num_rows:
-        lake.append("dead_letters", fresh)
 
 
 def _time(value: Any) -> datetime | None:

@@ -12,8 +12,9 @@ import csv
 import difflib
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -21,7 +22,8 @@ from closedloop.core.errors import LogFileError, first_line
 
 MAX_LINE_BYTES = 1 << 20
 MAX_QUOTED_LINES = 200  # an open quote that runs on for longer is a mistake, not a text
-_KEPT_CHARS = 4_096  # of a refused row, kept for a person to look at
+KEPT_CHARS = 65_536  # of a refused row, kept to be looked at and replayed
+HIDDEN_USER = "<USER>"
 _SAMPLE_BYTES = 1 << 18
 _FORMATS = {
     ".csv": "csv",
@@ -91,6 +93,11 @@ class LogFile:
     def size_bytes(self) -> int:
         """The file's size, for progress."""
         return self.path.stat().st_size
+
+    @property
+    def user_column(self) -> str:
+        """The column or key that holds the user's identity, if there is one."""
+        return self.mapping.get("user_id", "user_id")
 
     def rows(self) -> Iterator[Row | Refused]:
         """Yield every row in order.
@@ -188,10 +195,12 @@ class LogFile:
         for number, record in _csv_records(lines):
             none = False
             if isinstance(record, Refused):
-                yield record
+                raw = _hide_user_fields(record.raw.split(","), header, columns)
+                yield replace(record, raw=_clip(raw))
             elif len(record) != len(header):
                 reason = f"{len(record)} fields where the header has {len(header)}"
-                yield Refused(line=number, reason=reason, raw=_clip(",".join(record)))
+                raw = _hide_user_fields(record, header, columns)
+                yield Refused(line=number, reason=reason, raw=_clip(raw))
             else:
                 yield _row(number, dict(zip(header, record, strict=True)), columns)
         if none:
@@ -200,19 +209,22 @@ class LogFile:
             )
 
     def _jsonl(self) -> Iterator[Row | Refused]:
+        user_key = self.user_column
         for number, line in self._lines():
             if isinstance(line, Refused):
-                yield line
+                yield replace(line, raw=_hide_user_value(line.raw, user_key))
                 continue
             if not line.strip():
                 continue
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError) as error:
-                yield Refused(line=number, reason=f"not JSON: {error}", raw=_clip(line))
+                raw = _clip(_hide_user_value(line, user_key))
+                yield Refused(line=number, reason=f"not JSON: {error}", raw=raw)
                 continue
             if not isinstance(record, dict):
-                yield Refused(line=number, reason="not a JSON object", raw=_clip(line))
+                raw = _clip(_hide_user_value(line, user_key))
+                yield Refused(line=number, reason="not a JSON object", raw=raw)
                 continue
             wanted = self.mapping.get("text", "text")
             if wanted not in record:
@@ -222,7 +234,7 @@ class LogFile:
                         f"{self.path}: line 1 has {reason}.",
                         remedy="Say which key holds the text: --map text=KEY.",
                     )
-                yield Refused(line=number, reason=reason, raw=_clip(line))
+                yield Refused(line=number, reason=reason, raw=line.strip())
                 continue
             columns = {name: name for name in FIELDS} | {
                 column: name for name, column in self.mapping.items()
@@ -272,7 +284,7 @@ class LogFile:
                         if rest.endswith(b"\n"):
                             break
                     reason = f"line of {size_bytes:,} bytes; the limit is {MAX_LINE_BYTES:,}"
-                    kept = _clip(line[: _KEPT_CHARS * 4].decode("utf-8", errors="replace"))
+                    kept = _clip(line[: KEPT_CHARS * 4].decode("utf-8", errors="replace"))
                     yield number, Refused(line=number, reason=reason, raw=kept)
                     continue
                 if number == 1:
@@ -341,6 +353,27 @@ def _row(line: int, record: dict[str, Any], columns: Mapping[str, str]) -> Row:
     return Row(line=line, values=values, extra=extra)
 
 
+def _hide_user_fields(fields: list[str], header: list[str], columns: Mapping[str, str]) -> str:
+    """Return a malformed record without the user's identity.
+
+    A record with some fields too many or too few holds it at most that many places from where
+    the header says.
+    """
+    place = next((i for i, column in enumerate(header) if columns.get(column) == "user_id"), None)
+    if place is not None:
+        shift = abs(len(fields) - len(header))
+        hidden = range(place - shift, place + shift + 1)
+        fields = [HIDDEN_USER if i in hidden else field for i, field in enumerate(fields)]
+    return ",".join(fields)
+
+
+def _hide_user_value(line: str, user_key: str) -> str:
+    """Return a line that is no JSON object without the value that stands behind the user's key."""
+    value = r"""("(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s,}\]]+)"""
+    pattern = rf"""(["']?{re.escape(user_key)}["']?\s*[:=]\s*){value}"""
+    return re.sub(pattern, rf'\g<1>"{HIDDEN_USER}"', line)
+
+
 def _utf8_lines(raw: IO[bytes], encoding: str) -> _Lines:
     """Return the bytes as UTF-8 lines, whatever encoding they come in."""
     if encoding.lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig", "ascii"):
@@ -375,4 +408,4 @@ def _named(columns: list[str]) -> str:
 
 
 def _clip(text: str) -> str:
-    return text[:_KEPT_CHARS].rstrip("\r\n")
+    return text[:KEPT_CHARS].rstrip("\r\n")

@@ -22,6 +22,7 @@ from closedloop.serve.options import ServingOptions
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from closedloop.core.pseudonyms import Pseudonyms
     from closedloop.models.registry import Champion
     from closedloop.serve.model_host import Model
     from closedloop.serve.service import Service
@@ -43,16 +44,16 @@ _REPLICA_ENVIRONMENT = {
 class Replica:
     """Holds a service and its application; Ray Serve makes one a replica."""
 
-    def __init__(self, settings: Settings, options: ServingOptions, pseudonym_key: bytes) -> None:
+    def __init__(self, settings: Settings, options: ServingOptions, pseudonyms: Pseudonyms) -> None:
         self._settings = settings
         self._options = options
-        self._pseudonym_key = pseudonym_key
+        self._pseudonyms = pseudonyms
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the application; Ray Serve calls it once the replica is made."""
         from closedloop.serve.api import build_app
 
-        service = build_service(self._settings, self._options, self._pseudonym_key)
+        service = build_service(self._settings, self._options, self._pseudonyms)
         return build_app(
             service,
             max_body_bytes=self._options.max_body_bytes,
@@ -90,10 +91,10 @@ class Replica:
                 await asyncio.to_thread(service.close)
 
 
-def build_service(settings: Settings, options: ServingOptions, pseudonym_key: bytes) -> Service:
+def build_service(settings: Settings, options: ServingOptions, pseudonyms: Pseudonyms) -> Service:
     """Connect a service to the places that settings name; it holds no models yet."""
     from closedloop.core.identity import Identities
-    from closedloop.core.privacy import mask, pseudonym
+    from closedloop.core.privacy import mask
     from closedloop.core.store import Store
     from closedloop.data.event_log import open_event_log
     from closedloop.serve.access import KeyRing
@@ -109,7 +110,7 @@ def build_service(settings: Settings, options: ServingOptions, pseudonym_key: by
         log=log,
         writer=EventWriter(log, capacity_events=options.buffer_events),
         mask=mask,
-        pseudonym=lambda user_id, tenant: pseudonym(user_id, tenant=tenant, key=pseudonym_key),
+        pseudonym=lambda user_id, tenant: pseudonyms.of(user_id, tenant=tenant),
         options=options,
     )
 
@@ -136,8 +137,8 @@ def start(settings: Settings, options: ServingOptions | None = None) -> str:
     from ray import serve
     from ray.serve.exceptions import RayServeException
 
+    from closedloop.core.pseudonyms import load_pseudonyms
     from closedloop.core.store import Store
-    from closedloop.data.ingest import load_pseudonym_key
     from closedloop.serve.catalog_watcher import watcher_actor
 
     options = options or ServingOptions()
@@ -148,11 +149,11 @@ def start(settings: Settings, options: ServingOptions | None = None) -> str:
         )
     Store.open(settings.store_url).close()  # replicas expect a store that is up to date
     watcher_actor(settings, poll_s=options.poll_s)
-    key = load_pseudonym_key(settings.root)
+    pseudonyms = load_pseudonyms(settings.root)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # our callers show progress themselves
     try:
         serve.start(http_options={"host": options.host, "port": settings.api_port})
-        serve.run(_application(settings, options, key), name=APP_NAME, route_prefix="/")
+        serve.run(_application(settings, options, pseudonyms), name=APP_NAME, route_prefix="/")
     except (RayServeException, RuntimeError) as error:
         raise EngineError(
             f"Serving did not come up: {str(error).splitlines()[0]}",
@@ -171,7 +172,7 @@ def stop() -> None:
     stop_watcher()
 
 
-def _application(settings: Settings, options: ServingOptions, pseudonym_key: bytes) -> Any:
+def _application(settings: Settings, options: ServingOptions, pseudonyms: Pseudonyms) -> Any:
     from ray import serve
 
     deployment = serve.deployment(
@@ -186,7 +187,7 @@ def _application(settings: Settings, options: ServingOptions, pseudonym_key: byt
         graceful_shutdown_timeout_s=20,
         health_check_period_s=5,
     )
-    return deployment(serve.ingress()(Replica)).bind(settings, options, pseudonym_key)
+    return deployment(serve.ingress()(Replica)).bind(settings, options, pseudonyms)
 
 
 def _serving() -> bool:

@@ -1,11 +1,10 @@
-"""What is masked, what must not be, and how pseudonyms behave."""
+"""What is masked, and what must not be."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from closedloop.core.errors import InputError
-from closedloop.core.privacy import KINDS, find_pii, mask, mask_many, pseudonym
+from closedloop.core.privacy import KINDS, find_pii, mask, mask_many
 
 MASKED = {
     "call 020 7946 0958 after six": "call <PHONE> after six",
@@ -97,23 +96,3 @@ def test_masking_again_changes_nothing(text: str) -> None:
 def test_many_are_masked_like_each() -> None:
     texts = [*MASKED, *KEPT, "", "no digit here"]
     assert mask_many(texts) == [mask(text) for text in texts]
-
-
-def test_a_pseudonym_depends_on_user_tenant_and_key_only() -> None:
-    one = pseudonym("u1", tenant="a", key=b"k")
-    assert one == pseudonym("u1", tenant="a", key=b"k")
-    assert len(one) == 22
-    others = {
-        pseudonym("u2", tenant="a", key=b"k"),
-        pseudonym("u1", tenant="b", key=b"k"),
-        pseudonym("u1", tenant="a", key=b"other"),
-        pseudonym("1", tenant="au", key=b"k"),
-    }
-    assert len(others) == 4
-    assert one not in others
-
-
-@pytest.mark.parametrize("key", [b"", b"x" * 65])
-def test_a_useless_key_is_refused(key: bytes) -> None:
-    with pytest.raises(InputError, match="bytes"):
-        pseudonym("u1", tenant="a", key=key)

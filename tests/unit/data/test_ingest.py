@@ -2,13 +2,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from closedloop.core.pseudonyms import KeyChain, Pseudonyms
 from closedloop.data.event import Kind
 from closedloop.data.event_log import SqliteEventLog
-from closedloop.data.ingest import LAKE_CONSUMER, drain_to_lake, ingest_file, load_pseudonym_key
+from closedloop.data.ingest import LAKE_CONSUMER, drain_to_lake, ingest_file
 from closedloop.data.lake import Lake
 from closedloop.data.log_file import LogFile
 
-KEY = bytes(32)
+NAMES = Pseudonyms(KeyChain(first=bytes(32)))
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def lake(tmp_path):
 
 def load(path, log, lake, **mapping):
     file = LogFile(path=path, mapping=mapping)
-    return ingest_file(file, log=log, lake=lake, tenant="shop", pseudonym_key=KEY)
+    return ingest_file(file, log=log, lake=lake, tenant="shop", pseudonyms=NAMES)
 
 
 def write(path, lines):
@@ -113,9 +114,3 @@ def test_kinds_go_to_their_tables(log, lake):
     )
     drain_to_lake(log, lake)
     assert [lake.count(t) for t in ("turns", "predictions", "feedback")] == [1, 2, 1]
-
-
-def test_the_pseudonym_key_is_made_once_and_private(tmp_path):
-    first = load_pseudonym_key(tmp_path)
-    assert load_pseudonym_key(tmp_path) == first
-    assert (tmp_path / "pseudonym.key").stat().st_mode & 0o077 == 0

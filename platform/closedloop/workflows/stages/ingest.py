@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from closedloop.core.errors import InputError
-from closedloop.data.ingest import drain_to_lake, ingest_file, load_pseudonym_key
+from closedloop.core.pseudonyms import load_pseudonyms
+from closedloop.data.ingest import drain_to_lake, ingest_file
 from closedloop.workflows.context import LoopContext, StageProgress
 from closedloop.workflows.records import StageOutcome
 
@@ -20,7 +21,7 @@ def ingest(context: LoopContext, outcome: StageOutcome, progress: StageProgress)
         log=engines.log,
         lake=engines.lake,
         tenant=context.parameters.model.tenant,
-        pseudonym_key=load_pseudonym_key(engines.settings.root),
+        pseudonyms=load_pseudonyms(engines.settings.root),
         progress=lambda rows: progress(rows, 0),
     )
     written = drain_to_lake(engines.log, engines.lake, progress=lambda rows: progress(rows, 0))

@@ -30,9 +30,10 @@ def ingest(
 
     from rich.progress import Progress
 
+    from closedloop.core.pseudonyms import load_pseudonyms
     from closedloop.core.settings import Settings
     from closedloop.data.event_log import open_event_log
-    from closedloop.data.ingest import drain_to_lake, ingest_file, load_pseudonym_key
+    from closedloop.data.ingest import drain_to_lake, ingest_file
     from closedloop.data.lake import Lake
     from closedloop.ui.console import console, write_json
     from closedloop.ui.loop_runs import LoopRequest
@@ -48,7 +49,7 @@ def ingest(
             log=log,
             lake=lake,
             tenant=tenant,
-            pseudonym_key=load_pseudonym_key(settings.root),
+            pseudonyms=load_pseudonyms(settings.root),
             progress=lambda rows: bars.update(task, completed=rows),
         )
         bars.update(task, description="writing to the lake")
@@ -56,7 +57,7 @@ def ingest(
     log.close()
     console.print(
         f"{loaded.new:,} new rows, {loaded.duplicates:,} known already, {loaded.refused:,} refused"
-        + (f" (see the table dead_letters in {settings.lake_url})" if loaded.refused else ""),
+        + (" (see: closedloop dead-letters list)" if loaded.refused else ""),
         soft_wrap=True,
     )
     write_json(json_file, asdict(loaded))
