@@ -66,7 +66,11 @@ def ingest_file(
         events: list[Event] = []
         dead: list[Refused] = []
         for row in batch:
-            event = row if isinstance(row, Refused) else _event(row, tenant, pseudonyms, now, seen)
+            event = (
+                row
+                if isinstance(row, Refused)
+                else turn_from_row(row, tenant, pseudonyms, now, seen)
+            )
             (dead if isinstance(event, Refused) else events).append(event)  # type: ignore[arg-type]
         appended = log.append(events)
         new += appended.new
@@ -114,9 +118,10 @@ def drain_to_lake(log: EventLog, lake: Lake, *, progress: RowProgress = lambda _
     return written
 
 
-def _event(
+def turn_from_row(
     row: Row, tenant: str, pseudonyms: Pseudonyms, now: datetime, seen: Counter[bytes]
 ) -> Event | Refused:
+    """Take one row through the door: a masked turn with a pseudonym, or why it was refused."""
     values = row.values
     raw = json.dumps(values | row.extra, ensure_ascii=False, default=str)
 
