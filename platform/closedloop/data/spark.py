@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -38,6 +39,9 @@ _SHARED_CONF = {
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.bindAddress": "127.0.0.1",
 }
+
+_LOOK_S = 0.5
+_ALONE_S = 15.0  # longer than an executor takes to start or to be started again
 
 
 class Engine(StrEnum):
@@ -77,14 +81,18 @@ def spark_session(
         }
         with engine_log(log_file or Path(scratch, "spark.log")):
             session = (_on_ray if engine is Engine.RAY else _local)(size, conf)
+        lost = threading.Event()
         try:
-            yield session
+            with _executors_watched(session, lost):
+                yield session
         except Exception as error:
             if type(error).__module__.split(".")[0] not in ("pyspark", "py4j"):
                 raise
             # Its text lives in the JVM, which ends below.
             raise EngineError(
-                f"The Spark job failed: {first_line(error)}",
+                "Spark lost its executors, and no other took their place."
+                if lost.is_set()
+                else f"The Spark job failed: {first_line(error)}",
                 remedy="See logs/spark.log below the home, then run the same command again.",
             ) from None
         finally:
@@ -109,6 +117,36 @@ def collect(frame: DataFrame, engine: Engine, schema: pa.Schema) -> pa.Table:
         frame.write.mode("overwrite").parquet(f"{folder}/out")
         parts = sorted(Path(folder, "out").glob("part-*.parquet"))
         return pa.concat_tables([pq.read_table(part).cast(schema) for part in parts])
+
+
+@contextmanager
+def _executors_watched(session: SparkSession, lost: threading.Event) -> Iterator[None]:
+    """Cancel the jobs of a session that has no executor left: Spark would wait for ever.
+
+    Plain local Spark has none to lose.
+    """
+    ended = threading.Event()
+    context = session.sparkContext
+
+    def watch() -> None:
+        seen = time.monotonic()
+        while not ended.wait(_LOOK_S):
+            # The driver counts as one; a fresh session may still wait for its first.
+            if context._jsc.sc().getExecutorMemoryStatus().size() > 1:
+                seen = time.monotonic()
+            elif time.monotonic() - seen > _ALONE_S:
+                lost.set()
+                context.cancelAllJobs()
+
+    watcher = threading.Thread(target=watch, name="spark-executors", daemon=True)
+    if not context.master.startswith("local"):
+        watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        if watcher.is_alive():
+            watcher.join()
 
 
 def _local(size: SparkSize, conf: dict[str, str]) -> SparkSession:
