@@ -25,7 +25,7 @@ from closedloop.data.log_file import KEPT_CHARS, Refused
 USER_FIELD = "user_pseudonym"
 _TABLE = "dead_letters"
 # Fields that hold no free text; a time in milliseconds must not be taken for an order number.
-_PLAIN = frozenset({"ts", "turn", "tenant", "channel", "dialogue_id", USER_FIELD})
+_PLAIN = frozenset({"ts", "turn", "tenant", "channel", "dialogue_id"})
 _SHORTENED = "…"
 
 
@@ -160,8 +160,10 @@ def _presentable(raw: str, tenant: str, pseudonyms: Pseudonyms, user_keys: set[s
     if row is None:
         return mask(raw[:KEPT_CHARS])
     user = next((row[key] for key in sorted(user_keys) if row.get(key) not in (None, "")), None)
-    safe = {k: v if k in _PLAIN else _masked(v) for k, v in row.items() if k not in user_keys}
-    if user is not None and USER_FIELD not in row:
+    # A column that happens to have the pseudonym's name holds none.
+    left_out = {*user_keys, USER_FIELD}
+    safe = {k: v if k in _PLAIN else _masked(v) for k, v in row.items() if k not in left_out}
+    if user is not None:
         owner = str(row.get("tenant") or tenant)
         safe[USER_FIELD] = pseudonyms.of(str(user), tenant=owner)
     return _fitted(safe)

@@ -69,6 +69,15 @@ TABLES = {
     "dead_letters": DEAD_LETTER_SCHEMA,
 }
 
+# Training sets name versions of the labels: their log must outlive Delta's 30 days. Only a table
+# that is made new takes its configuration from here.
+CONFIGURATION = {
+    "labels": {
+        "delta.enableExpiredLogCleanup": "false",
+        "delta.logRetentionDuration": "interval 36500 days",
+    }
+}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
@@ -113,6 +122,7 @@ class Lake:
                 mode="append",
                 schema_mode="merge",  # a table of an earlier release lacks younger columns
                 partition_by=["date"],
+                configuration=CONFIGURATION.get(table),
                 commit_properties=properties,
             )
         return self.version(table)

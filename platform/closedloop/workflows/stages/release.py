@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from closedloop.core.errors import EngineError
 from closedloop.models.release import release as move_champion
+from closedloop.models.training_snapshot import LABELS_VERSION_TAG, SHA256_TAG, content_hash
 from closedloop.workflows.context import LoopContext, StageProgress
 from closedloop.workflows.records import StageOutcome
 
@@ -33,7 +34,8 @@ def release(context: LoopContext, outcome: StageOutcome, progress: StageProgress
             "gold_macro_f1": evaluation.challenger.macro_f1.value,
         },
         {
-            "lake.labels": str(state.labels_version),
+            LABELS_VERSION_TAG: str(state.labels_version),
+            SHA256_TAG: content_hash(state.training_set),
             "run": context.run_id,
             "train_rows": str(len(state.training_set.train)),
             "gold_rows": str(len(state.training_set.gold)),

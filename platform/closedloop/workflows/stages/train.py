@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import pyarrow.compute as pc
-
 from closedloop.models.mlflow_client import open_mlflow
 from closedloop.models.model_file import save
 from closedloop.models.self_training import self_train
 from closedloop.models.text_classifier import ClassifierParameters, TextClassifier
-from closedloop.models.training_set import LabelledText, TrainingSet, make_training_set
+from closedloop.models.training_set import TrainingSet
+from closedloop.models.training_snapshot import (
+    LABELS_VERSION_TAG,
+    SHA256_TAG,
+    content_hash,
+    training_set_at,
+)
 from closedloop.models.tuning import FOLDS, Tracking, tune
 from closedloop.samples.vectorise import TextVectoriser, normalise
 from closedloop.workflows.context import LoopContext, StageProgress
@@ -23,7 +27,7 @@ def train(context: LoopContext, outcome: StageOutcome, progress: StageProgress) 
     """
     state, parameters, settings = context.state, context.parameters, context.engines.settings
     state.labels_version = context.engines.lake.version("labels")
-    training_set = _training_set(context)
+    training_set = training_set_at(context.engines.lake, parameters.model, state.labels_version)
     state.training_set = training_set
     if state.vectoriser is None:
         # Texts without a label teach word weights and latent directions too.
@@ -41,7 +45,11 @@ def train(context: LoopContext, outcome: StageOutcome, progress: StageProgress) 
         tracking=Tracking(
             client=open_mlflow(settings.registry_url, settings.artifacts_url),
             experiment=str(parameters.model),
-            tags={"run": context.run_id, "lake.labels": str(state.labels_version)},
+            tags={
+                "run": context.run_id,
+                LABELS_VERSION_TAG: str(state.labels_version),
+                SHA256_TAG: content_hash(training_set),
+            },
         ),
         on_trial=lambda done, total, best: progress(done, total + 1),
     )
@@ -89,13 +97,3 @@ def _fit(
     )
     found.model.vectoriser = state.vectoriser
     return found.model, found.weak_labels
-
-
-def _training_set(context: LoopContext) -> TrainingSet:
-    model = str(context.parameters.model)
-    labels = context.engines.lake.read("labels", version=context.state.labels_version)
-    rows = labels.filter(pc.equal(labels["model"], model)).to_pylist()
-    return make_training_set(
-        [LabelledText(row_id=r["sample_id"], text=r["text"], label=r["label"]) for r in rows],
-        gold_ids=[r["sample_id"] for r in rows if r["split"] == "gold"],
-    )
