@@ -12,7 +12,18 @@ import sys
 import typer
 
 from closedloop.core.errors import ClosedLoopError
-from closedloop.ui.cli import data, etl, models, people, platform, workflows
+from closedloop.ui.cli import (
+    cube,
+    data,
+    dead_letters,
+    etl,
+    lake,
+    models,
+    people,
+    platform,
+    privacy,
+    workflows,
+)
 
 app = typer.Typer(
     name="closedloop",
@@ -32,8 +43,13 @@ app.command()(platform.env)
 app.command()(data.ingest)
 app.command()(data.simulate)
 app.add_typer(etl.etl, name="etl")
+app.add_typer(cube.cube, name="cube")
+app.command()(cube.query)
 app.add_typer(models.models, name="models")
 app.add_typer(models.queue, name="queue")
+app.add_typer(privacy.privacy, name="privacy")
+app.add_typer(lake.lake, name="lake")
+app.add_typer(dead_letters.dead_letters, name="dead-letters")
 app.add_typer(people.users, name="users")
 app.add_typer(people.keys, name="keys")
 
