@@ -11,13 +11,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
 from closedloop.core.errors import InputError, NotFound
 from closedloop.data.cube import index_answer, scan_answer
 from closedloop.data.cube.cuboid_answer import CuboidCells
-from closedloop.data.cube.declaration import DEFAULT, FLAGS, CubeDeclaration
+from closedloop.data.cube.declaration import FLAGS, CubeDeclaration
 from closedloop.data.cube.dictionary import Dictionaries
 from closedloop.data.cube.filters import And, Filter, In, IsNull, Not, Or, Range, Value
 from closedloop.data.cube.manifest import Manifest, read_manifest, stamp
@@ -53,13 +54,17 @@ class Cube:
     >>> print(cube.query(worst).rows)                                   # doctest: +SKIP
     """
 
-    def __init__(self, lake: Lake, declaration: CubeDeclaration = DEFAULT) -> None:
+    def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._root: Path = cube_folder(lake.url)
-        self.declaration = declaration
         self._turn = threading.Lock()
         self._stamp = -1
         self._current: _Opened | None = None
+
+    @property
+    def declaration(self) -> CubeDeclaration:
+        """Its dimensions and cuboids."""
+        return self._open().manifest.declaration
 
     @property
     def days(self) -> tuple[str, ...]:
@@ -70,6 +75,16 @@ class Cube:
     def lake_version(self) -> int:
         """The version of the lake's table that answers come from."""
         return self._open().manifest.lake_version
+
+    @property
+    def newest_lake_version(self) -> int:
+        """The version that the lake's table has now."""
+        return self._lake.version(TABLE)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on disk."""
+        return sum(path.stat().st_size for path in self._root.rglob("*") if path.is_file())
 
     @property
     def rows(self) -> int:
@@ -150,7 +165,7 @@ class Cube:
         by = list(query.by)
         then = then.rename({measure: f"{measure}_before" for measure in query.measures})
         if by:
-            how = "left" if query.limit else "full"
+            how: Literal["left", "full"] = "left" if query.limit else "full"
             both = now.join(then, on=by, how=how, nulls_equal=True, coalesce=True)
         else:
             both = now.hstack(then)
@@ -188,7 +203,7 @@ class Cube:
         planned = self._plan(Query(where=where), opened)
         files = [opened.files[day] for day in reversed(planned.days)]
         return scan_answer.interactions(
-            planned.query.where, files, self.declaration, limit=limit, offset=offset
+            planned.query.where, files, opened.manifest.declaration, limit=limit, offset=offset
         )
 
     def lazy_interactions(self, where: Filter) -> pl.LazyFrame:
@@ -196,10 +211,12 @@ class Cube:
         opened = self._open()
         planned = self._plan(Query(where=where), opened)
         files = [path for day in planned.days for path in opened.files[day]]
-        return scan_answer.selected(planned.query.where, files, self.declaration)
+        return scan_answer.selected(planned.query.where, files, opened.manifest.declaration)
 
     def _plan(self, query: Query, opened: _Opened, *, source: Source | None = None) -> Planned:
-        planned = plan(query, self.declaration, opened.manifest, days=opened.manifest.segments)
+        planned = plan(
+            query, opened.manifest.declaration, opened.manifest, days=opened.manifest.segments
+        )
         if source is None or source is planned.plan.source:
             return planned
         if source is Source.CUBOID:
@@ -207,7 +224,7 @@ class Cube:
                 "No cuboid covers the query.", remedy="; ".join(planned.plan.reasons) + "."
             )
         if source is Source.INDEX and (
-            why_not := index_answer.answers(planned.query, self.declaration)
+            why_not := index_answer.answers(planned.query, opened.manifest.declaration)
         ):
             raise InputError(f"Segments cannot answer: {why_not}.", remedy="Use another source.")
         forced = Plan(source=source, reasons=("asked for",), days=len(planned.days))
@@ -222,12 +239,12 @@ class Cube:
                 return index_answer.answer(
                     query,
                     [opened.segments[day] for day in planned.days],
-                    declaration=self.declaration,
+                    declaration=opened.manifest.declaration,
                     dictionaries=opened.dictionaries,
                 )
             case Source.SCAN:
                 files = [path for day in planned.days for path in opened.files[day]]
-                return scan_answer.answer(query, files, self.declaration)
+                return scan_answer.answer(query, files, opened.manifest.declaration)
 
     def _counts_users_late(self, planned: Planned) -> bool:
         """Tell whether users are counted for the top groups only, once it is known which."""
@@ -290,7 +307,7 @@ class Cube:
             .alias(name)
             for name in query.by
         ).select(top.columns)
-        return pl.concat([top, named.cast(dict(top.schema))])
+        return pl.concat([top, named.cast(top.schema)])
 
     def _open(self) -> _Opened:
         with self._turn:
@@ -307,21 +324,16 @@ class Cube:
                 f"The lake {self._lake.url} has no cube yet.",
                 remedy="Build it: closedloop etl run, then closedloop cube refresh.",
             )
-        if manifest.declaration != self.declaration.fingerprint:
-            raise NotFound(
-                "The cube was built with another declaration.",
-                remedy="Build it anew: closedloop cube refresh.",
-            )
         return _Opened(
             manifest=manifest,
-            dictionaries=Dictionaries(self._root / "dictionaries", self.declaration),
+            dictionaries=Dictionaries(self._root / "dictionaries", manifest.declaration),
             segments={
                 day: Segment(self._root / entry.folder, day)
                 for day, entry in manifest.segments.items()
             },
             cuboids={
                 cuboid.name: CuboidCells(cuboid, manifest.cuboids[cuboid.name], self._root)
-                for cuboid in self.declaration.cuboids
+                for cuboid in manifest.declaration.cuboids
                 if cuboid.name in manifest.cuboids
             },
             files=days_of(self._lake.files(TABLE, version=manifest.lake_version)),

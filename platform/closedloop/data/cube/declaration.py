@@ -139,8 +139,15 @@ DEFAULT = CubeDeclaration(
 )
 
 
-def read_declaration(path: Path | None) -> CubeDeclaration:
-    """Read a declaration from a YAML file; the default where there is none.
+def declaration_from(values: object) -> CubeDeclaration:
+    """Return the declaration that plain values (of YAML or JSON) spell out."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(CubeDeclaration).validate_python(values)
+
+
+def read_declaration(path: Path) -> CubeDeclaration:
+    """Read a declaration from a YAML file.
 
     Raises
     ------
@@ -148,13 +155,11 @@ def read_declaration(path: Path | None) -> CubeDeclaration:
         The file is not a declaration; the message names the place.
     """
     import yaml
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
-    if path is None:
-        return DEFAULT
     try:
-        return TypeAdapter(CubeDeclaration).validate_python(yaml.safe_load(path.read_text()))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+        return declaration_from(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeError, yaml.YAMLError, ValidationError) as error:
         raise InputError(
             f"{path} is not a cube declaration: {error}",
             remedy="Give 'dimensions' (name, source, indexed) and 'cuboids' (dimensions, grain, "

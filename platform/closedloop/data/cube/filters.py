@@ -15,6 +15,7 @@ True
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -211,7 +212,8 @@ def from_json(value: Any, *, depth: int = 0) -> Filter:
         case _, {"field": str()} if name in _CONDITIONS:
             try:
                 fixed = {k: tuple(v) if isinstance(v, list) else v for k, v in body.items()}
-                return _CONDITIONS[name](**fixed)
+                build: Callable[..., Condition] = _CONDITIONS[name]
+                return build(**fixed)
             except TypeError as error:
                 raise _malformed(value) from error
         case _:

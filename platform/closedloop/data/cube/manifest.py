@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from closedloop.core.errors import EngineError
+from closedloop.data.cube.declaration import DEFAULT, CubeDeclaration, declaration_from
 
 _FILE = "manifest.json"
 
@@ -40,7 +41,7 @@ class CuboidEntry:
 class Manifest:
     """What a cube is made of."""
 
-    declaration: str = ""  # its fingerprint
+    declaration: CubeDeclaration = DEFAULT
     lake_version: int = -1
     segments: dict[str, SegmentEntry] = field(default_factory=dict)  # by day
     cuboids: dict[str, dict[str, CuboidEntry]] = field(default_factory=dict)  # by name, period
@@ -69,7 +70,7 @@ def read_manifest(root: Path) -> Manifest:
     try:
         raw = json.loads(path.read_text())
         return Manifest(
-            declaration=raw["declaration"],
+            declaration=declaration_from(raw["declaration"]),
             lake_version=raw["lake_version"],
             segments={day: SegmentEntry(**entry) for day, entry in raw["segments"].items()},
             cuboids={

@@ -201,7 +201,7 @@ def _cast(value: Value, kind: type) -> Value:
         raise ValueError(value)
     if kind is str and isinstance(value, bool):
         raise ValueError(value)
-    return kind(value)  # type: ignore[no-any-return]
+    return kind(value)
 
 
 def _type(field: str, declaration: CubeDeclaration) -> type:

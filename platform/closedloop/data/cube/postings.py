@@ -77,7 +77,8 @@ class Postings:
         column = self._table["posting"].chunk(0)
         _, offsets, data = column.buffers()
         kind = np.int32 if pa.types.is_binary(column.type) else np.int64
-        self._offsets = np.frombuffer(offsets, dtype=kind)[: len(column) + 1]
+        found = np.frombuffer(offsets, dtype=kind)[: len(column) + 1]
+        self._offsets: npt.NDArray[np.int64] = found.astype(np.int64)
         self._data = np.frombuffer(data, dtype=np.uint8)
 
     def rows_of(self, codes: npt.NDArray[Any]) -> BitMap:

@@ -86,10 +86,14 @@ class Plan:
     reasons: tuple[str, ...] = ()
     days: int = 0  # day partitions that are looked at
 
-    def __str__(self) -> str:
+    @property
+    def label(self) -> str:
+        """The source and the kind of answer, in a few words."""
         where = f"cuboid {self.cuboid}" if self.cuboid else self.source.value
-        kind = "exact" if self.exact else "sketch"
-        return "\n".join([f"{where} ({kind}), {self.days} days", *(f"  {r}" for r in self.reasons)])
+        return f"{where} ({'exact' if self.exact else 'sketch'})"
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.label}, {self.days} days", *(f"  {r}" for r in self.reasons)])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -71,7 +71,7 @@ def cube_folder(lake_url: str) -> Path:
 
 def refresh(
     lake: Lake,
-    declaration: CubeDeclaration,
+    declaration: CubeDeclaration | None = None,
     *,
     open_spark: Callable[[], AbstractContextManager[SparkSession]],
     rebuild: bool = False,
@@ -81,6 +81,9 @@ def refresh(
 
     Parameters
     ----------
+    declaration : CubeDeclaration, optional
+        What the cube holds; as it is, or the default for a new one, where left out. Another one
+        than before builds everything again.
     open_spark : callable
         Opens the session; not called where nothing changed.
     rebuild : bool
@@ -96,10 +99,11 @@ def refresh(
     with _only_one(root):
         version = lake.version(TABLE)
         files = days_of(lake.files(TABLE, version=version)) if version >= 0 else {}
-        sources = {day: _hash([declaration.fingerprint, *paths]) for day, paths in files.items()}
-        before = Manifest() if rebuild else read_manifest(root)
-        if before.declaration != declaration.fingerprint:
+        before = read_manifest(root)
+        declaration = declaration or before.declaration
+        if rebuild or before.declaration != declaration:
             before = Manifest()
+        sources = {day: _hash([declaration.fingerprint, *paths]) for day, paths in files.items()}
         changed = sorted(
             day
             for day, hashed in sources.items()
@@ -125,7 +129,7 @@ def refresh(
         write_manifest(
             root,
             Manifest(
-                declaration=declaration.fingerprint,
+                declaration=declaration,
                 lake_version=version,
                 segments=dict(sorted(segments.items())),
                 cuboids=cuboids,

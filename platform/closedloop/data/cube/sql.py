@@ -34,7 +34,7 @@ from closedloop.data.cube.filters import (
 from closedloop.data.cube.query import MEASURES, QUANTILES, Query
 
 if TYPE_CHECKING:
-    from sqlglot import Expression
+    from sqlglot.expressions import Expression
 
 _EXAMPLE = "SELECT intent, turns, bad_rate FROM interactions GROUP BY intent ORDER BY turns DESC"
 
