@@ -14,6 +14,7 @@ compute the new ones.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -208,10 +209,14 @@ def rotate_key(root: Path, tenant: str) -> int:
     """
     if not tenant.strip():
         raise InputError("A key is rotated for one tenant.", remedy="Give --tenant NAME.")
-    chain = load_pseudonyms(root).chain.rotated(tenant)
+    load_pseudonyms(root)
     path = root / KEY_FILE
     try:
-        _write(path, chain, replace=True)
+        # Of two rotations at once neither may lose the other's key.
+        with (root / f".{KEY_FILE}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            chain = _read(path).rotated(tenant)
+            _write(path, chain, replace=True)
     except OSError as error:
         raise _unusable(path, str(error.strerror)) from error
     return chain.generation(tenant)
@@ -243,15 +248,22 @@ def _read(path: Path) -> KeyChain:
     try:
         text = path.read_text(encoding="utf-8").strip()
         if not text.startswith("{"):  # one bare key, as the first release wrote it
-            return KeyChain(first=bytes.fromhex(text))
+            return KeyChain(first=_key(text))
         content = json.loads(text)
-        later = {t: tuple(bytes.fromhex(k) for k in keys) for t, keys in content["later"].items()}
-        return KeyChain(first=bytes.fromhex(content["first"]), later=later)
+        later = {t: tuple(_key(k) for k in keys) for t, keys in content["later"].items()}
+        return KeyChain(first=_key(content["first"]), later=later)
     except OSError as error:
         raise _unusable(path, str(error.strerror)) from error
     except (ValueError, KeyError, AttributeError, TypeError):
         # The cause may quote the content, which is secret.
         raise _unusable(path, "it is not a key file") from None
+
+
+def _key(text: str) -> bytes:
+    key = bytes.fromhex(text)
+    if not 0 < len(key) <= _KEY_BYTES:
+        raise ValueError("no key")
+    return key
 
 
 def _stamp(path: Path | None) -> tuple[int, int] | None:
