@@ -27,7 +27,6 @@ LABELS_TABLE = "labels"
 LABELS_VERSION_TAG = "lake.labels"
 SHA256_TAG = "training_set.sha256"
 _COLUMNS = ["sample_id", "ts", "model", "text", "label", "split"]
-_GONE = ("not found", "No such file", "Invalid table version", "no log", "Not a Delta table")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +134,7 @@ def rebuild(lake: Lake, model: ModelVersion) -> Rebuilt:
     try:
         training_set = training_set_at(lake, model.ref, version)
     except EngineError as error:
-        if not any(sign in error.message for sign in _GONE):
+        if not _is_gone(lake, version, error):
             raise
         raise NotFound(
             f"The lake no longer holds version {version} of the table {LABELS_TABLE}, which {named}"
@@ -174,3 +173,13 @@ def named_versions(registry: Registry) -> dict[int, list[str]]:
             if recorded.isdigit():
                 named[int(recorded)].append(f"{model.ref} {model.version}")
     return dict(named)
+
+
+def _is_gone(lake: Lake, version: int, error: EngineError) -> bool:
+    """Whether a version cannot be read because its log or its files are no longer there."""
+    lake.version(LABELS_TABLE)  # raises where the lake itself is the trouble
+    try:
+        lake.open(LABELS_TABLE, version)
+    except EngineError:
+        return True
+    return "not found" in error.message.lower() or "no such file" in error.message.lower()
