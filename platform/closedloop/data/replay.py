@@ -19,7 +19,7 @@ from closedloop.core.errors import EngineError, InputError
 from closedloop.core.pseudonyms import Pseudonyms
 from closedloop.data.dead_letters import USER_FIELD, DeadLetter
 from closedloop.data.event import Event, derived_event_id
-from closedloop.data.event_log import EventLog
+from closedloop.data.event_log.protocol import EventLog
 from closedloop.data.ingest import turn_from_row
 from closedloop.data.lake import Lake, named_failures
 from closedloop.data.log_file import FIELDS, Refused, Row
@@ -128,7 +128,7 @@ def _through_the_door(
 ) -> Event | Refused:
     kept = letter.fields()
     by_name = {field: kept.pop(key) for field, key in keys.items() if key in kept}
-    values = {name: kept.pop(name) for name in FIELDS if name in kept} | by_name | fixes
+    values = {name: kept.pop(name) for name in FIELDS if name in kept} | by_name | dict(fixes)
     user = kept.pop(USER_FIELD, None)
     tenant = letter.tenant or "default"
     outcome = turn_from_row(
