@@ -132,9 +132,9 @@ DEFAULT = CubeDeclaration(
         Cuboid(dimensions=("tenant", "channel", "language"), grain=Grain.MONTH),
         Cuboid(dimensions=("tenant", "model", "version"), grain=Grain.MONTH),
         Cuboid(dimensions=("tenant", "intent"), grain=Grain.MONTH),
-        Cuboid(dimensions=("merchant",), grain=Grain.MONTH, sketches=False),
-        Cuboid(dimensions=("product",), grain=Grain.MONTH, sketches=False),
-        Cuboid(dimensions=("region",), grain=Grain.MONTH, sketches=False),
+        Cuboid(dimensions=("tenant", "merchant"), grain=Grain.MONTH, sketches=False),
+        Cuboid(dimensions=("tenant", "product"), grain=Grain.MONTH, sketches=False),
+        Cuboid(dimensions=("tenant", "region"), grain=Grain.MONTH, sketches=False),
     ),
 )
 

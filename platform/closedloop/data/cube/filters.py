@@ -141,6 +141,22 @@ def conjuncts(tree: Filter) -> list[Filter]:
     return [tree]
 
 
+def without_nots(tree: Filter) -> Filter:
+    """Return the same tree with every ``Not`` moved down to a condition (De Morgan's laws)."""
+    match tree:
+        case And(all_of=parts):
+            return And(all_of=tuple(map(without_nots, parts)))
+        case Or(any_of=parts):
+            return Or(any_of=tuple(map(without_nots, parts)))
+        case Not(part=And(all_of=parts)):
+            return Or(any_of=tuple(without_nots(Not(part=part)) for part in parts))
+        case Not(part=Or(any_of=parts)):
+            return And(all_of=tuple(without_nots(Not(part=part)) for part in parts))
+        case Not(part=Not(part=part)):
+            return without_nots(part)
+    return tree
+
+
 def to_expression(tree: Filter) -> pl.Expr:
     """Return the tree as a Polars expression that is never null."""
     import polars as pl

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from closedloop.data.cube.query import MEANS, Query
 from closedloop.data.cube.segment import Segment, no_user
 from closedloop.data.cube.selection import Selected, Selection
 
+_COUNTERS = 1 << 22  # keys up to which rows are counted in one array instead of sorted
 _BITS_PER_GRID = 1 << 28  # of (groups × users) up to which users are ticked off in one array
 
 
@@ -63,9 +65,10 @@ def answer(
     wants_users = "users" in query.measures
     wants_flags = any(measure.removesuffix("_rate") in FLAGS for measure in query.measures)
     by_row = needs_rows(query, declaration)
-    keys = _Keys(query.by, dictionaries, celled=declaration.celled)
+    opened = list(segments)
+    keys = _Keys(query.by, dictionaries, opened, celled=declaration.celled)
     pieces: list[_Piece] = []
-    for segment in segments:
+    for segment in opened:
         if (selected := selection.of(segment)) is None:
             continue
         cell_part = cells = None
@@ -83,7 +86,7 @@ def answer(
         pieces.append(
             _Piece(cell_keys=cell_part, cells=cells, row_keys=row_part, users=users, flags=flags)
         )
-    additive = _from_rows(pieces, wants_flags) if by_row else _from_cells(pieces)
+    additive = _from_rows(pieces, keys.count, wants_flags) if by_row else _from_cells(pieces)
     if wants_users:
         users_by_key = _distinct(pieces, len(dictionaries.users))
         additive = additive.join(users_by_key, on="key", how="left").with_columns(
@@ -127,14 +130,25 @@ class _Keys:
     """Groups as one number each: the codes of the group's dimensions, in mixed radix."""
 
     def __init__(
-        self, by: tuple[str, ...], dictionaries: Dictionaries, *, celled: tuple[str, ...]
+        self,
+        by: tuple[str, ...],
+        dictionaries: Dictionaries,
+        segments: Sequence[Segment],
+        *,
+        celled: tuple[str, ...],
     ) -> None:
         self._by = by
         self._dictionaries = dictionaries
-        self._days: list[str] = []
+        days = [segment.day for segment in segments]
+        self._periods = {
+            "day": sorted(set(days)),
+            "month": sorted({day[:7] for day in days}),
+        }
         self._sizes = [
-            1 << 20 if name in ("day", "month") else len(dictionaries.of[name]) for name in by
+            len(self._periods[name]) if name in self._periods else len(dictionaries.of[name])
+            for name in by
         ]
+        self.count = math.prod(self._sizes)  # keys are below it
         self.look_at_cells = bool(set(by) & set(celled))
 
     def of_cells(self, segment: Segment) -> npt.NDArray[np.int64]:
@@ -162,9 +176,7 @@ class _Keys:
 
     def _period(self, name: str, segment: Segment) -> int:
         value = segment.day if name == "day" else segment.day[:7]
-        if value not in self._days:
-            self._days.append(value)
-        return self._days.index(value)
+        return self._periods[name].index(value)
 
     def decoded(self, frame: pl.DataFrame) -> pl.DataFrame:
         key = frame["key"].to_numpy()
@@ -173,7 +185,7 @@ class _Keys:
             codes = key % size
             key = key // size
             if name in TIME[:2]:
-                values = pl.Series([self._days[code] for code in codes.tolist()], dtype=pl.String)
+                values = pl.Series(self._periods[name], dtype=pl.String).gather(codes)
             else:
                 values = self._dictionaries.of[name].decode(codes)
             columns.insert(0, values.alias(name))
@@ -200,7 +212,9 @@ def _from_cells(pieces: list[_Piece]) -> pl.DataFrame:
     )
 
 
-def _from_rows(pieces: list[_Piece], wants_flags: bool) -> pl.DataFrame:
+def _from_rows(pieces: list[_Piece], count: int, wants_flags: bool) -> pl.DataFrame:
+    if count <= _COUNTERS:
+        return _counted(pieces, count, wants_flags)
     keys = _join([p.row_keys for p in pieces if p.row_keys is not None], np.int64)
     frame = pl.DataFrame({"key": keys})
     flags: list[pl.Expr] = []
@@ -212,6 +226,23 @@ def _from_rows(pieces: list[_Piece], wants_flags: bool) -> pl.DataFrame:
             for bit, flag in enumerate(FLAGS)
         ]
     return frame.group_by("key").agg(pl.len().cast(pl.Int64).alias("turns"), *flags)
+
+
+def _counted(pieces: list[_Piece], count: int, wants_flags: bool) -> pl.DataFrame:
+    """Return turns and flags of each key by counting in arrays of ``count`` places."""
+    turns = np.zeros(count, dtype=np.int64)
+    flagged = np.zeros((len(FLAGS) if wants_flags else 0, count), dtype=np.int64)
+    for piece in pieces:
+        assert piece.row_keys is not None
+        turns += np.bincount(piece.row_keys, minlength=count)
+        if wants_flags:
+            assert piece.flags is not None
+            for bit, totals in enumerate(flagged):
+                chosen = piece.row_keys[(piece.flags >> bit & 1).astype(bool)]
+                totals += np.bincount(chosen, minlength=count)
+    found = np.flatnonzero(turns)
+    named = {flag: totals[found] for flag, totals in zip(FLAGS, flagged, strict=False)}
+    return pl.DataFrame({"key": found.astype(np.int64), "turns": turns[found], **named})
 
 
 def _distinct(pieces: list[_Piece], users: int) -> pl.DataFrame:

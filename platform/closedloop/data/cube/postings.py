@@ -7,6 +7,7 @@ the segment's length needs), whichever is the smaller: a bitmap costs some eight
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def write_postings(codes: npt.NDArray[np.unsignedinteger[Any]]) -> pa.Table:
         plain = lists[start:end].tobytes()
         bitmap = b""
         if len(plain) > 2 * (end - start) + 16 or width == 2:  # else no bitmap can be smaller
-            found = BitMap(order[start:end])
+            found = bitmap_of(order[start:end])
             found.run_optimize()
             bitmap = found.serialize()
         smaller = bool(bitmap) and len(bitmap) < len(plain)
@@ -51,6 +52,16 @@ def write_postings(codes: npt.NDArray[np.unsignedinteger[Any]]) -> pa.Table:
         }
     )
     return table.replace_schema_metadata({_WIDTH: str(width).encode()})
+
+
+def bitmap_of(rows: npt.NDArray[Any]) -> BitMap:
+    """Return a bitmap of row numbers in ascending order.
+
+    An ``array.array`` is ten times faster to take in than an ndarray.
+    """
+    numbers = array("I")
+    numbers.frombytes(np.ascontiguousarray(rows, dtype=np.uint32).tobytes())
+    return BitMap(numbers)
 
 
 class Postings:
@@ -79,21 +90,27 @@ class Postings:
         kind = np.int32 if pa.types.is_binary(column.type) else np.int64
         found = np.frombuffer(offsets, dtype=kind)[: len(column) + 1]
         self._offsets: npt.NDArray[np.int64] = found.astype(np.int64)
+        self._sizes = np.diff(self._offsets)
         self._data = np.frombuffer(data, dtype=np.uint8)
 
     def rows_of(self, codes: npt.NDArray[Any]) -> BitMap:
         """Return the rows that have one of these codes, which are in ascending order."""
-        places = np.searchsorted(self._codes, codes)
-        inside = places < len(self._codes)
-        places = places[inside]
-        places = places[self._codes[places] == codes[inside]]
+        places = self._places(codes)
         if not len(places):
             return BitMap()
         bitmaps = self._is_bitmap[places]
         parts = [self._bitmap(place) for place in places[bitmaps].tolist()]
         if not bitmaps.all():
-            parts.append(BitMap(self._lists(places[~bitmaps])))
+            parts.append(bitmap_of(np.sort(self._lists(places[~bitmaps]))))
         return parts[0] if len(parts) == 1 else BitMap.union(*parts)
+
+    def about(self, codes: npt.NDArray[Any]) -> int:
+        """Return about how many rows have one of these codes, without reading them."""
+        places = self._places(codes)
+        if not len(places):
+            return 0
+        per_row = np.where(self._is_bitmap[places], 2, self._width)
+        return int((self._sizes[places] // per_row).sum())
 
     def forward(self) -> npt.NDArray[Any]:
         """Return the code of each row."""
@@ -101,21 +118,28 @@ class Postings:
         if not len(self._codes):
             return codes
         plain = np.flatnonzero(~self._is_bitmap)
-        counts = (self._offsets[plain + 1] - self._offsets[plain]) // self._width
+        counts = self._sizes[plain] // self._width
         codes[self._lists(plain)] = np.repeat(self._codes[plain], counts)
         for place in np.flatnonzero(self._is_bitmap).tolist():
             codes[np.asarray(self._bitmap(place).to_array())] = self._codes[place]
         return codes
+
+    def _places(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+        places = np.searchsorted(self._codes, codes)
+        inside = places < len(self._codes)
+        places = places[inside]
+        return np.asarray(places[self._codes[places] == codes[inside]])
 
     def _bitmap(self, place: int) -> BitMap:
         return BitMap.deserialize(self._bytes(place).tobytes())
 
     def _lists(self, places: npt.NDArray[np.intp]) -> npt.NDArray[np.uint32]:
         """Return the rows of several plain postings, one after the other."""
-        if not len(places):
-            return np.zeros(0, dtype=np.uint32)
-        joined = np.concatenate([self._bytes(place) for place in places.tolist()])
-        rows = np.zeros((len(joined) // self._width, 4), dtype=np.uint8)
+        starts, sizes = self._offsets[places], self._sizes[places]
+        total = int(sizes.sum())
+        shift = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
+        joined = self._data[shift + np.arange(total)]
+        rows = np.zeros((total // self._width, 4), dtype=np.uint8)
         rows[:, : self._width] = joined.reshape(-1, self._width)
         return rows.view("<u4").ravel()
 

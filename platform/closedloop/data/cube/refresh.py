@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 TABLE = "interactions"
 _DAY_IN_PATH = re.compile(r"date=(\d{4}-\d{2}-\d{2})")
+_SKETCHES_IN_MEMORY = "2048"  # of 64 KiB at most
 StepProgress = Callable[[str, int, int], None]  # what, done, total
 
 
@@ -209,6 +210,10 @@ class _Work:
         return found
 
     def _cuboid(self, cuboid: Cuboid, files: list[str]) -> dict[str, CuboidEntry]:
+        # Up to so many groups a task keeps its sketches in memory instead of sorting rows.
+        self.session.conf.set(
+            "spark.sql.objectHashAggregate.sortBased.fallbackThreshold", _SKETCHES_IN_MEMORY
+        )
         interactions = self.session.read.parquet(*files)
         parts = {"cells": cells(interactions, cuboid, self.declaration)}
         if cuboid.sketches:

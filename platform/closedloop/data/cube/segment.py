@@ -119,7 +119,9 @@ class Segment:
 
     def cell_codes(self, name: str) -> Codes:
         """Return a celled dimension's code for each cell."""
-        return self.cells[name].to_numpy()
+        if name not in self._columns:
+            self._columns[name] = self.cells[name].to_numpy()
+        return self._columns[name]
 
     @cached_property
     def _rows(self) -> pa.Table:
