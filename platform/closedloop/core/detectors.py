@@ -1,8 +1,8 @@
-"""Detectors of personal data, one function a kind, each from text to spans.
+"""Detectors of numbers and e-mail addresses, one function a kind, each from text to spans.
 
 A detector looks for a shape first and then for proof: the check digits of cards (ISO/IEC 7812-1),
-resident ids (GB 11643) and IBANs (ISO 13616), the numbering plans of telephone numbers. Postal
-addresses and order numbers have no proof, so their shapes are strict and need a street or a label.
+resident ids (GB 11643) and IBANs (ISO 13616), the numbering plans of telephone numbers. Order
+numbers have no proof, so they need a label or a strict shape. Postal addresses are in `addresses`.
 """
 
 from __future__ import annotations
@@ -26,92 +26,76 @@ _EMAIL = re.compile(
     r"[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63}){0,6}\.[A-Za-z]{2,24}(?![A-Za-z0-9\-])"
 )
 _RESIDENT_ID = re.compile(
-    r"(?<![0-9A-Za-z])[1-9]\d{5}[ -]?(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
+    r"(?<![0-9A-Za-z])[1-9]\d{5}[ -]?(?:19|20)\d\d[ -]?(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
     r"[ -]?\d{3}[\dXx](?![0-9A-Za-z])"
 )
-# The leading digits that issuers of payment cards have: 2221-2720, 3, 4, 5, 6.
+# Groups of digits with one separator throughout; which of them are a number, the digits tell.
 _CARD = re.compile(
-    r"(?<![\dA-Za-z])(?:[3-6]\d|2[2-7])\d\d(?:\d{9,15}"
-    r"|([ -])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{1,3})?|([ -])\d{6}\2\d{4,5})(?![\dA-Za-z])"
+    r"(?<![\dA-Za-z])[2-6]\d{3,18}(?:([ -])\d{3,13}(?:\1\d{1,4}){0,3})?(?![\dA-Za-z])"
 )
-_IBAN = re.compile(r"(?<![0-9A-Za-z])[A-Za-z]{2}\d\d(?:[ -]?[0-9A-Za-z]{1,4}){3,8}(?![0-9A-Za-z])")
+_CARD_LENGTHS = range(13, 20)
+# The leading digits that issuers of payment cards have: 2221-2720, 3, 4, 5, 6.
+_CARD_ISSUER = re.compile(r"[3-6]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)")
+_CARD_AMERICAN = re.compile(r"3[04-9]|35")
+_IBAN_HEAD = re.compile(r"(?<![0-9A-Za-z])[A-Za-z]{2}\d\d(?=[ -]?[0-9A-Za-z])")
+# Length of an IBAN by country (ISO 13616 registry).
+_IBAN_LENGTH = {
+    country: int(length)
+    for length, countries in {
+        "15": "NO", "16": "BE", "18": "DK FI FO GL NL SD", "19": "MK SI",
+        "20": "AT BA EE KZ LT LU MN XK", "21": "CH HR LI LV", "22": "BG BH CR DE GB GE IE ME RS VA",
+        "23": "AE GI IL IQ OM SO TL", "24": "AD CZ ES MD PK RO SA SE SK TN VG",
+        "25": "LY PT ST", "26": "IS TR", "27": "BI DJ FR GR IT MC MR SM",
+        "28": "AL AZ BY CY DO EG GT HU LB NI PL SV", "29": "BR PS QA UA", "30": "JO KW MU YE",
+        "31": "MT SC", "32": "LC", "33": "RU",
+    }.items()
+    for country in countries.split()
+}  # fmt: skip
+_EXTENSION = r"(?:(?:转|[ ,]*(?:extension|ext|x)\.? ?)\d{1,6}(?!\d))?"
 _CHINESE_PHONE = re.compile(
-    r"(?<![\dA-Za-z])(?:(?:\+|00)?86[- ]?)?1[3-9]\d[- ]?\d{4}[- ]?\d{4}(?![\dA-Za-z])"
-    r"|(?<![\d.A-Za-z])(?:0(?:10|2\d|[3-9]\d\d)-?|\(0(?:10|2\d|[3-9]\d\d)\) ?)[2-9]\d{6,7}(?!\d)"
-    r"|(?<![\d.A-Za-z])[48]00(?:-\d{3}-\d{4}|-\d{4}-\d{3}|-\d{7})(?!\d)"
+    r"(?<![\dA-Za-z.])(?:\(?(?:\+|00)?86\)?[- ]?)?1[3-9](?:\d[-. ]?\d{4}[-. ]?\d{4}"
+    r"|\d\d([- ])\d{4}\1\d{3}|\d{3}[- ]\d{6})(?![\dA-Za-z])"
+    r"|(?<![\d.A-Za-z])(?:0(?:10|2\d|[3-9]\d\d)[-—– ]?|\(0(?:10|2\d|[3-9]\d\d)\) ?)"
+    rf"[2-9]\d{{2,3}}[ -]?\d{{4}}(?!\d){_EXTENSION}"
+    r"|(?<![\d.A-Za-z])[48]00(?:[- ]\d{3}[- ]\d{4}|[- ]\d{4}[- ]\d{3}|-\d{7})(?!\d)",
+    re.IGNORECASE,
 )
 _AMERICAN_PHONE = re.compile(
-    r"(?<![\dA-Za-z.+\-])(?:\+?1[ .\-]?)?"
-    r"(?:\([2-9]\d\d\) ?|[2-9]\d\d([ .\-]))[2-9]\d\d[ .\-]\d{4}(?![\d\-])"
+    r"(?<![\dA-Za-z.+\-])(?:(?:\+|00)?1[ .\-]?)?"
+    r"(?:\([2-9]\d\d\) ?|[2-9]\d\d(?:([ .\-])|/))[2-9]\d\d[ .\-]\d{4}(?![\d\-])"
+    rf"{_EXTENSION}",
+    re.IGNORECASE,
 )
-_BARE_PHONE = re.compile(r"(?<![\dA-Za-z.\-])1?[2-9]\d{9}(?![\dA-Za-z\-])")
+_BARE_PHONE = re.compile(r"(?<![\dA-Za-z.\-])(?<!\d )1?[2-9]\d{9}(?![\dA-Za-z\-])")
 _FOREIGN_PHONE = re.compile(r"(?<![\dA-Za-z])(?:\+|00)[1-9](?:[ .\-]?\(?\d\)?){6,16}(?!\d)")
-_NATIONAL_PHONE = re.compile(r"(?<![\dA-Za-z.\-])\(?0\d{1,5}\)?(?:[ \-]?\d{2,11}){1,5}(?![\d\-])")
-_NATIONAL_PLANS = ("GB", "DE", "FR", "CN", "IT", "ES", "NL", "IE", "AU")
+_NATIONAL_PHONE = re.compile(
+    r"(?<![\dA-Za-z.\-/:])(?<!\d )\(?0\d{1,5}\)?"
+    r"(?:(?:[ \-]?|(?<=\d\d)[./])\d{2,11}){1,5}(?![\d\-/])"
+)
+_NATIONAL_PLANS = ("GB", "DE", "FR", "CN", "IT", "ES", "NL", "IE", "AU", "JP")
 _DATE = re.compile(r"(?:19|20)\d\d[-./]?(?:0?[1-9]|1[0-2])[-./]?(?:0?[1-9]|[12]\d|3[01])")
 _ORDER_LABELLED = re.compile(
-    r"(?:\b(?:order|tracking|reference|invoice|shipment|parcel)\b[ ]*"
-    r"(?:(?:number|num|no|nr|id|code)\b\.?[ ]*(?:is\b|was\b)?)?"
-    r"|订单编号|订单号码?|订单|运单号|快递单号|物流单号|单号|流水号)"
+    r"(?:\b(?:order|tracking|reference|ref|invoice|shipment|parcel|waybill|awb)\b[ ]*"
+    r"(?P<named>(?:(?:number|num|no|nr|id|code)\b\.?|(?=[#＃]))[ ]*(?:is\b|was\b)?)?"
+    r"|(?P<zh>订单编号|订单号码?|运单号码?|快递单号|物流单号|单号|流水号)|订单)"
     r"[ ]*[是为叫]?[ ]*[:：#＃]?[ ]*"
-    r"((?=(?:[A-Za-z\-]{0,4}\d){5})[A-Za-z\d](?:[A-Za-z\d\-]*[A-Za-z\d]))(?![\dA-Za-z])",
+    r"((?=(?:[A-Za-z\-]{0,4}\d){4})[A-Za-z\d](?:[A-Za-z\d\-]*[A-Za-z\d])"
+    r"(?:(?<=[ #:：]\d{4})(?: \d{4}){2,5}(?: \d{1,3})?)?)(?![\dA-Za-z])",
     re.IGNORECASE,
 )
+_LEAST_UNNAMED_DIGITS = 5
 _ORDER_BARE = re.compile(
-    r"(?<![\dA-Za-z.,+\-])(?:\d{9,}|\d{3}-\d{7}-\d{7}|[A-Z]{1,4}-?\d{8,})(?![\dA-Za-z\-]|\.\d)"
+    r"(?<![\dA-Za-z.,+\-])(?:\d{9,}|\d{3}-\d{7}-\d{7}|[A-Z]{1,4}-?\d{8,}(?:[A-Z]{2})?)"
+    r"(?![\dA-Za-z\-]|\.\d)"
 )
-# Words that stand between a number and a street only in sentences: "5 days on the road".
-_STREET_WORD = (
-    r"(?!(?:a|an|and|are|at|by|days?|for|from|hours?|i|in|is|it|items?|km|left|metres?|miles?"
-    r"|minutes?|months?|my|of|off|on|or|orders?|pm|am|people|pieces?|the|times?|to|was|weeks?"
-    r"|with|years?)\b)[A-Za-z][A-Za-z'\-]*\.?"
-)
-_STREET_KIND = (
-    r"(?:street|str|st|road|rd|avenue|ave|boulevard|blvd|lane|ln|drive|dr|highway|hwy|square|sq"
-    r"|terrace|crescent"
-    r"|(?-i:Court|Ct|Way|Close|Place|Pl|Park|Parkway|Gardens|Row|Walk|Hill|Mews|Circle|Trail)"
-    r"|(?P<weak>court|way|close|place|park|gardens))\b\.?"
-)
-_DOOR = r"(?:,? ?(?:apt|apartment|flat|unit|suite|ste|room|floor|#)\b\.? ?#?\d{1,5}[A-Za-z]?\b)?"
-_POSTCODE = r"(?:[A-Z]{2} \d{5}(?:-\d{4})?|[A-Z]{1,2}\d[\dA-Z]? ?\d[A-Z]{2})\b"
-_TOWN = (
-    r"(?:,? (?!(?:please|pls|thanks|thank|phone|call|tel|email|order|the|and|but|my|it|is|was|not"
-    r"|no|or|in|at|i|instead)\b)"
-    rf"(?:(?-i:[A-Z][a-z]+(?: [A-Z][a-z]+)?)|[a-z]+(?: [a-z]+)?(?=,? {_POSTCODE}|[,.;]|$)))?"
-)
-_STREET = re.compile(
-    rf"(?<![\w.,$€£¥/:\-])\d{{1,5}}(?:[A-Za-z]|[-/]\d{{1,4}})?,? (?:{_STREET_WORD} ){{1,3}}"
-    rf"{_STREET_KIND}{_DOOR}{_TOWN}(?:,? {_POSTCODE})?",
+# What a shop calls its goods by is nobody's; a link to them holds such a number too.
+_PRODUCT_AHEAD = re.compile(
+    r"(?:\b(?:ean|upc|isbn|gtin|asin|sku|barcode|model|item)\b(?: ?(?:no|number|code)\b\.?)?"
+    r"|条形?码|货号|型号|款号|批号|商品编?号)[ ]*[是为]?[ ]*[:：#]?[ ]*$",
     re.IGNORECASE,
 )
-# Words that are no street in "2 pieces at the same place", and one in "I am at 7 church court".
-_ADDRESS_AHEAD = re.compile(r"(?:\b(?:at|to|is|address|live in)|[:：]) ?$", re.IGNORECASE)
-_FLAT_AFTER = re.compile(r"\b(?:apt|apartment|flat|unit|suite)\b", re.IGNORECASE)
-_PROVINCE = (
-    "北京|天津|上海|重庆|河北|山西|辽宁|吉林|黑龙江|江苏|浙江|安徽|福建|江西|山东|河南|湖北|湖南|广东|海南|"
-    "四川|贵州|云南|陕西|甘肃|青海|台湾|内蒙古|广西|西藏|宁夏|新疆|香港|澳门"
-)
-_HAN = r"[\u4e00-\u9fff]"
-_AREA = (
-    rf"(?P<province>(?:{_PROVINCE})(?:省|市|自治区|特别行政区)?)?"
-    rf"(?P<city>{_HAN}{{2,5}}?市)?(?P<district>{_HAN}{{1,6}}?(?:区|县|镇|乡|旗))?"
-)
-_ESTATE = (
-    rf"{_HAN}{{1,6}}?(?:大厦|花园|小区|公寓|广场|中心|家园|国际|大楼|新村|华庭|[城园苑居府湾])"
-    r"(?:小区)?"
-)
-_CHINESE_HOUSE = re.compile(
-    _AREA + rf"{_HAN}{{1,8}}?(?:路|街|道|巷|弄|村|胡同|里)(?:[东南西北中]段)?"
-    r"[0-9]{1,5}(?:-[0-9]{1,4})?(?:号院|号楼|号|弄|栋|幢|座)"
-    rf"(?:{_ESTATE}(?![\u4e00-\u9fff]*?[0-9]{{1,4}}(?:号楼|栋|幢|座|室)))?"
-    rf"(?:{_HAN}{{0,8}}?[0-9A-Za-z]{{1,4}}(?:-[0-9]{{1,4}})?(?:号楼|号|栋|幢|座|单元|室|楼|层|房))*"
-    r"(?:(?<=单元)[0-9]{3,4})?"
-)
-_CHINESE_STREET = re.compile(_AREA + rf"{_HAN}{{1,6}}(?:路|街|大道|胡同|巷|街道)(?:{_ESTATE})?")
-# What people say ahead of an address without a province; an address starts after the last one.
-_LEAD_IN = re.compile(
-    r"^.{0,6}(?:地址|寄到|送到|发到|改成|换到|换成|改到|住在|[是到在住寄送：])(?=..)"
-)
+_LOOK_BACK_CHARS = 24
+_LINK = re.compile(r"(?:https?://|www\.)[^\s<>\u4e00-\u9fff，。]+", re.IGNORECASE)
 
 
 def emails(text: str) -> Iterator[Span]:
@@ -136,23 +120,51 @@ def cards(text: str) -> Iterator[Span]:
     from stdnum import luhn
 
     for found in _CARD.finditer(text):
-        if luhn.is_valid(found[0].replace("-", "").replace(" ", "")):
-            yield Span(found.start(), found.end(), "card")
+        # What follows may have been taken for the last groups: give groups back.
+        number, mark = found[0], found[1] or " "
+        while True:
+            digits = number.replace(mark, "")
+            if len(digits) < _CARD_LENGTHS.start:
+                break
+            if _is_card(digits, grouped=mark in number) and luhn.is_valid(digits):
+                if not _is_product(text, found.start()):
+                    yield Span(found.start(), found.start() + len(number), "card")
+                break
+            number = number.rpartition(mark)[0]
+
+
+def _is_card(digits: str, *, grouped: bool) -> bool:
+    if len(digits) not in _CARD_LENGTHS or not _CARD_ISSUER.match(digits):
+        return False
+    # 13 to 15 digits are the length of much else; only some issuers have them.
+    return len(digits) >= 16 or digits[0] == "4" or bool(_CARD_AMERICAN.match(digits)) or grouped
 
 
 def ibans(text: str) -> Iterator[Span]:
     """Find International Bank Account Numbers with valid check digits."""
-    from stdnum import iban
-
-    for found in _IBAN.finditer(text):
-        # A word after the number may have been taken for its last group: give groups back.
-        number = found[0]
-        while len(number) > 14:
-            if iban.is_valid(number.upper(), check_country=False):
-                yield Span(found.start(), found.start() + len(number), "iban")
+    end = 0
+    for found in _IBAN_HEAD.finditer(text):
+        length = _IBAN_LENGTH.get(found[0][:2].upper())
+        if length is None or found.start() < end:
+            continue
+        number, place = "", found.start()
+        while len(number) < length and place < len(text):
+            sign = text[place]
+            if sign.isascii() and sign.isalnum():
+                number += sign
+            elif sign not in " -" or text[place - 1] in " -":
                 break
-            cut = max(number.rfind(" "), number.rfind("-"))
-            number = number[:cut] if cut > 0 else ""
+            place += 1
+        follows = text[place : place + 1]
+        whole = len(number) == length and not (follows.isascii() and follows.isalnum())
+        if whole and _is_iban(number):
+            end = place
+            yield Span(found.start(), place, "iban")
+
+
+def _is_iban(number: str) -> bool:
+    moved = number[4:] + number[:4]
+    return int("".join(str(int(sign, 36)) for sign in moved)) % 97 == 1
 
 
 def phones(text: str) -> Iterator[Span]:
@@ -208,44 +220,22 @@ def _in_plan(number: str, plans: tuple[str | None, ...]) -> bool:
 def labelled_orders(text: str) -> Iterator[Span]:
     """Find order, parcel and tracking numbers that a label announces."""
     for found in _ORDER_LABELLED.finditer(text):
-        if not _DATE.fullmatch(found[1]):
-            yield Span(found.start(1), found.end(1), "order")
+        number = found[3]
+        named = found["named"] or found["zh"]
+        digits = sum(sign.isdigit() for sign in number)
+        if (named or digits >= _LEAST_UNNAMED_DIGITS) and not _DATE.fullmatch(number):
+            yield Span(found.start(3), found.end(3), "order")
 
 
 def bare_orders(text: str) -> Iterator[Span]:
     """Find long numbers that look like order numbers, with nothing to say what they are."""
+    links = [found.span() for found in _LINK.finditer(text)] if "/" in text or "www" in text else []
     for found in _ORDER_BARE.finditer(text):
-        yield Span(found.start(), found.end(), "order")
+        inside = any(start <= found.start() < end for start, end in links)
+        if not inside and not _is_product(text, found.start()):
+            yield Span(found.start(), found.end(), "order")
 
 
-def streets(text: str) -> Iterator[Span]:
-    """Find English street addresses: house number, name, kind of street, perhaps flat and town."""
-    for found in _STREET.finditer(text):
-        if (
-            not found["weak"]
-            or _FLAT_AFTER.search(found[0])
-            or _ADDRESS_AHEAD.search(text, 0, found.start())
-        ):
-            yield Span(found.start(), found.end(), "address")
-
-
-def chinese_addresses(text: str) -> Iterator[Span]:
-    """Find Chinese addresses: a street with a house number, or city, district and street."""
-    end = 0
-    for found in _CHINESE_HOUSE.finditer(text):
-        yield Span(_start_of_address(found), found.end(), "address")
-        end = found.end()
-    for found in _CHINESE_STREET.finditer(text, end):
-        if found["district"] and (found["province"] or found["city"]):
-            yield Span(_start_of_address(found), found.end(), "address")
-
-
-def _start_of_address(found: re.Match[str]) -> int:
-    """Leave out what the sentence says ahead of the address."""
-    if found["province"]:
-        return found.start()
-    named = re.search(_PROVINCE, found[0][:8])
-    if named:
-        return found.start() + named.start()
-    lead_in = _LEAD_IN.match(found[0])
-    return found.start() + (lead_in.end() if lead_in else 0)
+def _is_product(text: str, start: int) -> bool:
+    """Whether the words ahead of a number say that it is one of goods."""
+    return bool(_PRODUCT_AHEAD.search(text[max(0, start - _LOOK_BACK_CHARS) : start]))

@@ -2,7 +2,7 @@
 
 Nothing is stored before it went through here. Most texts hold neither a digit nor an ``@`` nor a
 word of an address; one look settles those. The others meet only the detectors that their signs
-call for (see `closedloop.core.detectors`).
+call for (see `detectors` and `addresses`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from closedloop.core import detectors
+from closedloop.core import addresses, detectors
 from closedloop.core.detectors import Span
 
 __all__ = ["KINDS", "Span", "find_pii", "mask", "mask_many"]
@@ -22,8 +22,10 @@ _WIDE = re.compile(r"[０-９＠]")
 _NARROW = str.maketrans("０１２３４５６７８９＠", "0123456789@")
 # Five digits with no more than a separator between: the least that a number of a person has.
 _NUMBER = re.compile(r"\d(?:[ .()/\-A-Za-z]{0,2}\d){4}")
-_ENGLISH_STREET = re.compile(r"\d[A-Za-z]?(?:[-/]\d+)?,? [A-Za-z]")
-_CHINESE_STREET = re.compile(r"[路街道巷弄村里同]")
+_ENGLISH_STREET = re.compile(
+    r"\d[A-Za-z]?(?:[-/]\d+)?,? [A-Za-z\d]|[Bb][Oo][Xx] \d|(?:[Ss][Tt][Rr]\.|[Ss]{2}e|ße) ?\d"
+)
+_CHINESE_STREET = re.compile(r"[路街道巷弄村里同栋幢座楼屯寨庄]")
 
 # Detectors of numbers with the strength of their proof: a check digit beats a numbering plan, a
 # label beats a shape.
@@ -67,9 +69,9 @@ def find_pii(text: str) -> tuple[Span, ...]:
         for strength, detect in _NUMBER_DETECTORS:
             found += [(strength, span) for span in detect(text)]
     if _ENGLISH_STREET.search(text):
-        found += [(2, span) for span in detectors.streets(text)]
+        found += [(2, span) for span in addresses.streets(text)]
     if _CHINESE_STREET.search(text):
-        found += [(2, span) for span in detectors.chinese_addresses(text)]
+        found += [(2, span) for span in addresses.chinese_addresses(text)]
     if len(found) < 2:
         return tuple(span for _, span in found)
     return _without_overlaps(found)

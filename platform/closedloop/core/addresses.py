@@ -1,0 +1,157 @@
+"""Detectors of postal addresses, English (with some German and French) and Chinese.
+
+An address has no proof, so its shape is strict: a street with a house number, a building with a
+room, a village with its township, a box of the post. A town or a street alone is none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from closedloop.core.detectors import Span
+
+# Words that stand between a number and a street only in sentences: "5 days on the road".
+_STREET_WORD = (
+    r"(?!(?:a|an|and|are|at|by|days?|for|from|hours?|i|in|is|it|items?|km|left|metres?|miles?"
+    r"|minutes?|months?|my|of|off|on|or|orders?|pm|am|people|pieces?|stars?|the|times?|to|was"
+    r"|weeks?|with|years?|lanes?(?= highway))\b)(?:[A-Za-z][A-Za-z'\-]*\.?|\d{1,3}(?:st|nd|rd|th))"
+)
+_STREET_KIND = (
+    r"(?:street|str|st|road|rd|avenue|ave|boulevard|blvd|lane|ln|drive|dr|highway|hwy|square|sq"
+    r"|terrace|crescent"
+    r"|(?-i:Court|Ct|Way|Close|Place|Pl|Park|Parkway|Gardens|Row|Walk|Hill|Mews|Circle|Trail)"
+    r"|(?P<weak>court|way|close|place|park|gardens))\b\.?"
+)
+_DOOR_NAME = r"(?:apt|apartment|flat|unit|suite|ste|room|floor|#)\b\.?"
+_DOOR = rf"(?:,? ?{_DOOR_NAME} ?#?\d{{1,5}}[A-Za-z]?\b)?"
+_DOOR_AHEAD = r"(?:(?:apt|apartment|flat|unit|suite|shop)\b\.? ?#?\d{1,4}[A-Za-z]?,? )?"
+_POSTCODE = (
+    r"(?:[A-Z]{2} \d{5}(?:-\d{4})?|[A-Z]{1,2}\d[\dA-Z]? ?\d[A-Z]{2}"
+    r"|(?:NSW|VIC|QLD|WA|SA|TAS|ACT|NT) \d{4}|(?<=dublin )\d{1,2})\b"
+)
+_TOWN = (
+    r"(?:,? (?!(?:please|pls|thanks|thank|phone|call|tel|email|order|the|and|but|my|it|is|was|not"
+    r"|no|or|in|at|i|instead)\b)"
+    rf"(?:(?-i:[A-Z][a-z]+(?: [A-Z][a-z]+)?)|[a-z]+(?: [a-z]+)?(?=,? {_POSTCODE}|[,.;]|$)))?"
+)
+_END = rf"{_TOWN}(?:,? {_POSTCODE})?"
+_STREET = re.compile(
+    rf"(?<![\w.,$€£¥/:\-]){_DOOR_AHEAD}\d{{1,5}}(?:[A-Za-z]|[-/]\d{{1,4}})?,?"
+    rf" (?:{_STREET_WORD} ){{1,3}}{_STREET_KIND}{_DOOR}{_END}",
+    re.IGNORECASE,
+)
+_BOX_OR_HIGHWAY = re.compile(
+    r"(?<![\w.])(?:p\.? ?o\.? ?box \d{1,6}"
+    r"|\d{1,5} (?:(?:us|state|county|old) )?(?:highway|hwy|route) \d{1,4})\b" + _END,
+    re.IGNORECASE,
+)
+_LETTERS = r"[A-Za-zÀ-ÿ'\-]"
+_FRENCH_STREET = re.compile(
+    r"(?<![\w.,$€£¥/:\-])\d{1,4}(?: ?(?:bis|ter))?,? "
+    r"(?:rue|avenue|av\.|boulevard|bd|place|allée|allee|chemin|impasse|quai|cours|route) "
+    rf"(?:{_LETTERS}+ ){{0,3}}{_LETTERS}+(?:(?P<post>,? \d{{5}} {_LETTERS}+)|\b)",
+    re.IGNORECASE,
+)
+_FRENCH_SURE = re.compile(r"\brue\b| (?:de|du|des) |\bd'", re.IGNORECASE)
+_GERMAN_STREET = re.compile(
+    r"(?<![\w.])[A-Za-zÄÖÜäöüß\-]{3,}(?:(?P<sure>stra(?:ß|ss)e|str\.)|weg|allee|platz|gasse|damm|ufer)"
+    r" ?\d{1,4} ?[a-z]?\b(?P<post>,? \d{5} [A-ZÄÖÜa-zäöüß]+)?",
+    re.IGNORECASE,
+)
+# Words that are no street in "2 pieces at the same place", and one in "I am at 7 church court".
+_ADDRESS_AHEAD = re.compile(r"(?:\b(?:at|to|is|address|live in)|[:：]) ?$", re.IGNORECASE)
+_FLAT_WITH = re.compile(rf"\b{_DOOR_NAME}", re.IGNORECASE)
+
+_PROVINCE = (
+    "北京|天津|上海|重庆|河北|山西|辽宁|吉林|黑龙江|江苏|浙江|安徽|福建|江西|山东|河南|湖北|湖南|广东|海南|"
+    "四川|贵州|云南|陕西|甘肃|青海|台湾|内蒙古|广西|西藏|宁夏|新疆|香港|澳门"
+)
+_HAN = r"[\u4e00-\u9fff]"
+_AREA = (
+    rf"(?P<province>(?:{_PROVINCE})(?:省|市|(?:维吾尔|壮族|回族)?自治区|特别行政区)?)?"
+    rf"(?P<city>{_HAN}{{2,5}}?市)?(?P<district>{_HAN}{{1,6}}?(?:区|县|镇|乡|旗))? ?"
+)
+_ROAD = r"(?:路|街|大道|道|巷|弄|胡同|里)"
+_COUNT = r"(?:[0-9]{1,3}|[一二三四五六七八九十]{1,2})"
+_BUILDING = r"(?:号楼|号院|栋|幢|座|#楼?)"
+_ESTATE = (
+    rf"{_HAN}{{1,6}}?(?:大厦|花园|小区|公寓|广场|中心|家园|国际|大楼|新村|华庭|[城园苑居府湾])"
+    r"(?:小区)?"
+)
+_CHINESE_HOUSE = re.compile(
+    _AREA + rf"{_HAN}{{1,8}}?(?:{_ROAD}|村)(?:[东南西北中一二三四五六七八九十]{{1,2}}段)? ?"
+    r"[0-9]{1,5}(?:-[0-9]{1,4})?(?:号院|号楼|号|弄|栋|幢|座)"
+    rf"(?:{_ESTATE}(?!{_HAN}*?[0-9]{{1,4}}(?:号楼|栋|幢|座|室)))?"
+    rf"(?:{_HAN}{{0,8}}?[0-9A-Za-z]{{1,4}}(?:-[0-9]{{1,4}})?(?:号楼|号|栋|幢|座|单元|室|楼|层|房))*"
+    r"(?:(?<=单元)[0-9]{3,4}|(?<=[栋幢座])[0-9]{3,4}|(?<=号楼)[0-9]{3,4})?"
+)
+# A building with a room, of an estate, a tower or a campus.
+_CHINESE_ROOM = re.compile(
+    rf"(?:{_HAN}|(?<=[省市区县]) ){{2,24}}(?:{_COUNT}期)?(?:[A-Za-z]座|{_COUNT}{_BUILDING})"
+    rf"(?:{_COUNT}单元(?:[0-9]{{1,2}}[层楼])?(?:[0-9]{{3,4}}[室房]?)?"
+    rf"|(?:[0-9]{{1,2}}[层楼])?-?[0-9]{{3,4}}(?![0-9元块个件])[室房户]?)"
+)
+_CHINESE_VILLAGE = re.compile(
+    _AREA + rf"(?P<town>{_HAN}{{1,6}}?(?:镇|乡|街道|农场))?{_HAN}{{1,6}}?[村屯寨庄]"
+    rf"(?P<group>{_COUNT}[组队社](?:[0-9]{{1,4}}号)?)?"
+)
+_CHINESE_CROSSING = re.compile(
+    _AREA + rf"{_HAN}{{1,6}}(?:路|街|大道)[与和跟]{_HAN}{{1,6}}(?:路|街|大道)的?"
+    r"(?:交叉口|交汇处|交口|路口)"
+)
+_CHINESE_STREET = re.compile(_AREA + rf"{_HAN}{{1,6}}(?:路|街|大道|胡同|巷|街道)(?:{_ESTATE})?")
+# What people say ahead of an address without a province; an address starts after the last one.
+_LEAD_IN = re.compile(
+    r"^.{0,12}(?:地址|寄到|寄回|送到|发到|改成|换到|换成|改到|住在|[是到在住寄送：])(?=..)"
+)
+
+
+def streets(text: str) -> Iterator[Span]:
+    """Find street addresses: house number, name, kind of street, perhaps flat and town."""
+    for found in _STREET.finditer(text):
+        if (
+            not found["weak"]
+            or _FLAT_WITH.search(found[0])
+            or _ADDRESS_AHEAD.search(text, 0, found.start())
+        ):
+            yield Span(found.start(), found.end(), "address")
+    for found in _BOX_OR_HIGHWAY.finditer(text):
+        yield Span(found.start(), found.end(), "address")
+    for found in _FRENCH_STREET.finditer(text):
+        if found["post"] or _FRENCH_SURE.search(found[0]):
+            yield Span(found.start(), found.end(), "address")
+    for found in _GERMAN_STREET.finditer(text):
+        if found["post"] or found["sure"]:
+            yield Span(found.start(), found.end(), "address")
+
+
+def chinese_addresses(text: str) -> Iterator[Span]:
+    """Find Chinese addresses: a house, a room, a village, a crossing, or district and street."""
+    end = 0
+    for found in _CHINESE_HOUSE.finditer(text):
+        yield _address(found)
+        end = found.end()
+    for found in _CHINESE_ROOM.finditer(text):
+        yield _address(found)
+    for found in _CHINESE_VILLAGE.finditer(text):
+        groups = found.groupdict()
+        placed = groups["town"] and (groups["city"] or groups["district"])
+        if groups["group"] or placed or (groups["city"] and groups["district"]):
+            yield _address(found)
+    for found in _CHINESE_CROSSING.finditer(text):
+        yield _address(found)
+    for found in _CHINESE_STREET.finditer(text, end):
+        if found["district"] and (found["province"] or found["city"]):
+            yield _address(found)
+
+
+def _address(found: re.Match[str]) -> Span:
+    """Leave out what the sentence says ahead of the address."""
+    start = found.start()
+    named = re.search(_PROVINCE, found[0][:16])
+    if named:
+        start += named.start()
+    elif lead_in := _LEAD_IN.match(found[0]):
+        start += lead_in.end()
+    return Span(start, found.end(), "address")
