@@ -133,6 +133,7 @@ class QueueClient(AnnotationQueue):
     queues = _forwarded(AnnotationQueue.queues)
     labelled = _forwarded(AnnotationQueue.labelled)
     label_names = _forwarded(AnnotationQueue.label_names)
+    texts = _forwarded(AnnotationQueue.texts)
     history = _forwarded(AnnotationQueue.history)
 
 

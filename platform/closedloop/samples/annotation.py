@@ -333,6 +333,12 @@ class AnnotationQueue:
         with self._store.read() as connection:
             return list(connection.execute(query).scalars())
 
+    def texts(self, queue: str) -> list[str]:
+        """Return the texts of every task of a queue, whatever became of it."""
+        query = sa.select(schema.task.c.text).where(schema.task.c.queue == queue)
+        with self._store.read() as connection:
+            return list(connection.execute(query).scalars())
+
     def history(self, annotator: str, *, limit: int = 20) -> list[PastVote]:
         """Return an annotator's own last answers, newest first."""
         task, vote = schema.task, schema.vote
