@@ -54,7 +54,8 @@ class Cube:
     >>> print(cube.query(worst).rows)                                   # doctest: +SKIP
     """
 
-    def __init__(self, lake: Lake) -> None:
+    def __init__(self, lake: Lake, *, memory_bytes: int = 2 << 30) -> None:
+        self._memory_bytes = memory_bytes  # of columns kept between queries
         self._lake = lake
         self._root: Path = cube_folder(lake.url)
         self._turn = threading.Lock()
@@ -85,6 +86,11 @@ class Cube:
     def size_bytes(self) -> int:
         """Bytes on disk."""
         return sum(path.stat().st_size for path in self._root.rglob("*") if path.is_file())
+
+    @property
+    def loaded_bytes(self) -> int:
+        """Bytes of the segments' columns in memory."""
+        return sum(segment.loaded_bytes for segment in self._open().segments.values())
 
     @property
     def rows(self) -> int:
@@ -236,15 +242,28 @@ class Cube:
             case Source.CUBOID:
                 return opened.cuboids[planned.plan.cuboid].answer(query, planned.periods)
             case Source.INDEX:
-                return index_answer.answer(
+                used = [opened.segments[day] for day in planned.days]
+                rows = index_answer.answer(
                     query,
-                    [opened.segments[day] for day in planned.days],
+                    used,
                     declaration=opened.manifest.declaration,
                     dictionaries=opened.dictionaries,
                 )
+                self._trim(opened, used)
+                return rows
             case Source.SCAN:
                 files = [path for day in planned.days for path in opened.files[day]]
                 return scan_answer.answer(query, files, opened.manifest.declaration)
+
+    def _trim(self, opened: _Opened, used: Sequence[Segment]) -> None:
+        """Keep the columns in memory within bounds; those of other days go first."""
+        loaded = self.loaded_bytes
+        days_used = {segment.day for segment in used}
+        for segment in sorted(opened.segments.values(), key=lambda s: s.day in days_used):
+            if loaded <= self._memory_bytes:
+                return
+            loaded -= segment.loaded_bytes
+            segment.release()
 
     def _counts_users_late(self, planned: Planned) -> bool:
         """Tell whether users are counted for the top groups only, once it is known which."""

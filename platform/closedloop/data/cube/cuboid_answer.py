@@ -82,8 +82,11 @@ class CuboidCells:
             ]
             for name in wanted
         }
-        found = cells.select(by).with_columns(
-            pl.Series(name, column, dtype=pl.Float64) for name, column in values.items()
+        found = pl.DataFrame(
+            [
+                *cells.select(by).get_columns(),
+                *(pl.Series(name, column, dtype=pl.Float64) for name, column in values.items()),
+            ]
         )
         if not by:
             return grouped.hstack(found)

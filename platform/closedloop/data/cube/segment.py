@@ -152,6 +152,15 @@ class Segment:
             )
         return self._columns[name]
 
+    @property
+    def loaded_bytes(self) -> int:
+        """Bytes of the columns in memory; the operating system keeps the mapped files."""
+        return sum(column.nbytes for column in self._columns.values())
+
+    def release(self) -> None:
+        """Give the columns' memory back; they are read again when needed."""
+        self._columns.clear()
+
     def cell_of(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
         """Return the cell of each row."""
         return np.searchsorted(self.starts, rows, side="right") - 1
