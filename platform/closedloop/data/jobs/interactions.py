@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from closedloop.data.interaction import SCHEMA
-from closedloop.data.jobs.sessionise import OWNER, with_sessions
+from closedloop.data.jobs.sessionise import sessionise
 from closedloop.data.jobs.signals import (
     STANDARD_RULES,
     SignalRules,
@@ -22,7 +22,7 @@ from closedloop.data.jobs.signals import (
 )
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import Column, DataFrame
 
 _HAN = r"[\p{IsHan}]"
 _LIFTED = ("merchant", "product", "region")  # attributes that are columns of an interaction
@@ -53,7 +53,7 @@ def interactions(
     events = answered.unionByName(unanswered).where(
         f.coalesce(f.col("attributes")["role"], f.lit("user")) != "assistant"
     )
-    return _signalled(_one_a_turn(with_sessions(events)), rules).select(*SCHEMA.names)
+    return _signalled(_one_a_turn(sessionise(events)), rules).select(*SCHEMA.names)
 
 
 def last_words(feedback: DataFrame) -> DataFrame:
@@ -69,36 +69,40 @@ def last_words(feedback: DataFrame) -> DataFrame:
 
 
 def _one_a_turn(events: DataFrame) -> DataFrame:
-    """Leave out turns that have a prediction, and number the turns of a dialogue from 1."""
+    """Leave out turns that have a prediction, and number the turns of a dialogue from 1.
+
+    Two models' answers to one turn have the same number.
+    """
     from pyspark.sql import Window
     from pyspark.sql import functions as f
 
-    dialogue = ("tenant", OWNER, "dialogue_id")
-    same = Window.partitionBy(*dialogue, "turn")
+    same = Window.partitionBy("tenant", "dialogue_id", "turn").orderBy("ts", "event_id")
+    whole = same.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     is_turn = f.col("kind") == "turn"
     numbered = f.col("turn").isNotNull()
-    has_prediction = f.max(f.col("kind") == "prediction").over(same)
-    logged = f.first(f.when(is_turn, f.col("attributes")), ignorenulls=True).over(
-        same.orderBy("ts", "event_id").rowsBetween(
-            Window.unboundedPreceding, Window.unboundedFollowing
-        )
-    )
-    order = Window.partitionBy(*dialogue).orderBy("ts", "turn", "event_id")
-    # Two models' answers to one turn are one place in the dialogue.
-    is_next = f.coalesce(f.col("turn") != f.lag("turn").over(order), f.lit(True))
+
+    def of_turn(column: Column, otherwise: Column) -> Column:
+        return f.when(numbered, f.first(column, ignorenulls=True).over(whole)).otherwise(otherwise)
+
+    order = Window.partitionBy("tenant", "dialogue_id").orderBy("first_ts", "first_id")
+    bare = f.size("attributes") == 0
     return (
-        events.withColumn("has_prediction", has_prediction & numbered)
-        .withColumn("logged", f.when(numbered, logged))
-        .where(~(is_turn & f.col("has_prediction")))
-        .withColumn("is_next", is_next.cast("int"))
-        .withColumn("place", f.sum("is_next").over(order).cast("int"))
+        events.repartition("tenant", "dialogue_id")
+        .withColumns(
+            {
+                "answered": of_turn(f.when(~is_turn, f.lit(True)), f.lit(None)),
+                "logged": of_turn(f.when(is_turn, f.col("attributes")), f.lit(None)),
+                "first_ts": of_turn(f.col("ts"), f.col("ts")),
+                "first_id": of_turn(f.col("event_id"), f.col("event_id")),
+            }
+        )
+        .where(~is_turn | f.col("answered").isNull())
+        .withColumn("place", f.dense_rank().over(order))
         .withColumn(
             "attributes",
-            f.when(f.size("attributes") > 0, f.col("attributes")).otherwise(
-                f.coalesce("logged", "attributes")
-            ),
+            f.when(bare, f.coalesce("logged", "attributes")).otherwise(f.col("attributes")),
         )
-        .drop("has_prediction", "logged", "is_next")
+        .drop("answered", "logged", "first_ts", "first_id")
     )
 
 
@@ -106,7 +110,7 @@ def _signalled(rows: DataFrame, rules: SignalRules) -> DataFrame:
     from pyspark.sql import Window
     from pyspark.sql import functions as f
 
-    follows = Window.partitionBy("tenant", OWNER, "dialogue_id").orderBy("place").rangeBetween(1, 1)
+    follows = Window.partitionBy("tenant", "dialogue_id").orderBy("place").rangeBetween(1, 1)
     text, next_text = f.col("text"), f.col("next.text")
     is_last = f.col("next").isNull()
     human = asks_for_human(text, f.col("prediction"), f.col("attributes"), rules)

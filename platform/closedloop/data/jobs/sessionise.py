@@ -15,40 +15,30 @@ if TYPE_CHECKING:
 
 SESSION_GAP = timedelta(minutes=30)
 SESSION_PREFIX = "s-"
-OWNER = "owner"  # who holds a turn before it has its dialogue: all of a session have the same
 
 
 def sessionise(events: DataFrame) -> DataFrame:
     """Return the events, each with a ``dialogue_id``.
 
-    Events that have one keep it. Without a user, an event is a session of its own.
-    """
-    return with_sessions(events).drop(OWNER)
-
-
-def with_sessions(events: DataFrame) -> DataFrame:
-    """Return `sessionise` with the column `OWNER`, by which the rows are partitioned.
-
-    What comes after it may use windows over (tenant, owner, dialogue_id, …) without another
-    shuffle.
+    Events that have one keep it, at no cost: files without others are told by their
+    statistics. Without a user, an event is a session of its own.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as f
 
-    owner = f.coalesce(
-        f.concat(f.lit("d:"), "dialogue_id"),
-        f.concat(f.lit("u:"), "user_id"),
-        f.concat(f.lit("e:"), "event_id"),
-    )
-    owned = events.withColumn(OWNER, owner).repartition("tenant", OWNER)
-    order = Window.partitionBy("tenant", OWNER).orderBy("ts", "turn", "event_id")
-    pause = f.unix_micros("ts") - f.unix_micros(f.lag("ts").over(order))
-    first = f.coalesce(pause > int(SESSION_GAP.total_seconds() * 1e6), f.lit(True))
+    given = events.where("dialogue_id IS NOT NULL")
+    # Not one owner for all that have no user: they would be sorted as one partition.
+    owner = f.coalesce(f.concat(f.lit("u:"), "user_id"), f.concat(f.lit("e:"), "event_id"))
+    order = Window.partitionBy("tenant", "owner").orderBy("ts", "turn", "event_id")
     so_far = order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    opened_by = f.last(f.when(f.col("first"), f.col("event_id")), ignorenulls=True).over(so_far)
-    session = f.concat(f.lit(SESSION_PREFIX), opened_by)
-    return (
-        owned.withColumn("first", first)
-        .withColumn("dialogue_id", f.coalesce("dialogue_id", session))
-        .drop("first")
+    pause = f.unix_micros("ts") - f.unix_micros(f.lag("ts").over(order))
+    opens = f.coalesce(pause > int(SESSION_GAP.total_seconds() * 1e6), f.lit(True))
+    opened_by = f.last(f.when(f.col("opens"), f.col("event_id")), ignorenulls=True).over(so_far)
+    found = (
+        events.where("dialogue_id IS NULL")
+        .withColumn("owner", owner)
+        .withColumn("opens", opens)
+        .withColumn("dialogue_id", f.concat(f.lit(SESSION_PREFIX), opened_by))
+        .select(*events.columns)
     )
+    return given.unionByName(found)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from closedloop.data.etl_plan import Days, DialogueDates, Plan, neighbours, touched_days
 from closedloop.data.event import SCHEMA as EVENT_SCHEMA
 from closedloop.data.jobs.reading import read_rows
-from closedloop.data.jobs.sessionise import with_sessions
+from closedloop.data.jobs.sessionise import sessionise
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -101,7 +101,7 @@ def _dialogue_dates(
         keys = keys.join(rated, keys.event_id == rated.refers_to, "left")
         keys = keys.withColumn("new", f.col("new") | f.coalesce("rated", f.lit(False)))
     spans = (
-        with_sessions(keys)
+        sessionise(keys)
         .groupBy("tenant", "dialogue_id")
         .agg(f.max("new").alias("new"), f.array_sort(f.collect_set(_date())).alias("dates"))
         .groupBy("new", "dates")
