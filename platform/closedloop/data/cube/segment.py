@@ -119,9 +119,10 @@ class Segment:
 
     def cell_codes(self, name: str) -> Codes:
         """Return a celled dimension's code for each cell."""
-        if name not in self._columns:
-            self._columns[name] = self.cells[name].to_numpy()
-        return self._columns[name]
+        found = self._columns.get(name)
+        if found is None:
+            found = self._columns[name] = self.cells[name].to_numpy()
+        return found
 
     @cached_property
     def _rows(self) -> pa.Table:
@@ -144,18 +145,19 @@ class Segment:
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """Return ``user``, ``flags`` or an indexed dimension's code for each row."""
-        if name not in self._columns:
-            self._columns[name] = (
+        found = self._columns.get(name)  # another thread may release them at any moment
+        if found is None:
+            found = self._columns[name] = (
                 self._rows[name].chunk(0).to_numpy()
                 if name in ("user", "flags")
                 else self.postings(name).forward()
             )
-        return self._columns[name]
+        return found
 
     @property
     def loaded_bytes(self) -> int:
         """Bytes of the columns in memory; the operating system keeps the mapped files."""
-        return sum(column.nbytes for column in self._columns.values())
+        return sum(column.nbytes for column in list(self._columns.values()))
 
     def release(self) -> None:
         """Give the columns' memory back; they are read again when needed."""
