@@ -22,6 +22,7 @@ from closedloop.ui.cli import (
     people,
     platform,
     privacy,
+    slices,
     workflows,
 )
 
@@ -45,6 +46,7 @@ app.command()(data.simulate)
 app.add_typer(etl.etl, name="etl")
 app.add_typer(cube.cube, name="cube")
 app.command()(cube.query)
+app.add_typer(slices.slices, name="slices")
 app.add_typer(models.models, name="models")
 app.add_typer(models.queue, name="queue")
 app.add_typer(privacy.privacy, name="privacy")
