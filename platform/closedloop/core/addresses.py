@@ -20,12 +20,17 @@ _STREET_WORD = (
 _STREET_KIND = (
     r"(?:street|str|st|road|rd|avenue|ave|boulevard|blvd|lane|ln|drive|dr|highway|hwy|square|sq"
     r"|terrace|crescent"
-    r"|(?-i:Court|Ct|Way|Close|Place|Pl|Park|Parkway|Gardens|Row|Walk|Hill|Mews|Circle|Trail)"
+    r"|(?-i:Court|Ct|Way|Close|Place|Pl|Park|Parkway|Gardens|Row|Walk|Hill|Mews|Circle"
+    r"|Trail|Loop|Grove|Parade|Quay|Esplanade|Circuit|Rise|Path)"
     r"|(?P<weak>court|way|close|place|park|gardens))\b\.?"
 )
 _DOOR_NAME = r"(?:apt|apartment|flat|unit|suite|ste|room|floor|#)\b\.?"
-_DOOR = rf"(?:,? ?{_DOOR_NAME} ?#?\d{{1,5}}[A-Za-z]?\b)?"
-_DOOR_AHEAD = r"(?:(?:apt|apartment|flat|unit|suite|shop)\b\.? ?#?\d{1,4}[A-Za-z]?,? )?"
+_SIDE = r"(?:,? (?:[NS][EW]|[NSEW]|north|south|east|west)\b)?"
+_DOOR = (
+    rf"(?:,? ?{_DOOR_NAME} ?#?\d{{1,5}}[A-Za-z]?\b|,? \d{{1,3}}(?:st|nd|rd|th) floor\b"
+    r"|,? (?:floor|level) \d{1,3}\b)?"
+)
+_DOOR_AHEAD = r"(?:(?:apt|apartment|flat|unit|suite|shop|level|floor)\b\.? ?#?\d{1,4}[A-Za-z]?,? )?"
 _POSTCODE = (
     r"(?:[A-Z]{2} \d{5}(?:-\d{4})?|[A-Z]{1,2}\d[\dA-Z]? ?\d[A-Z]{2}"
     r"|(?:NSW|VIC|QLD|WA|SA|TAS|ACT|NT) \d{4}|(?<=dublin )\d{1,2})\b"
@@ -38,12 +43,14 @@ _TOWN = (
 _END = rf"{_TOWN}(?:,? {_POSTCODE})?"
 _STREET = re.compile(
     rf"(?<![\w.,$€£¥/:\-]){_DOOR_AHEAD}\d{{1,5}}(?:[A-Za-z]|[-/]\d{{1,4}})?,?"
-    rf" (?:{_STREET_WORD} ){{1,3}}{_STREET_KIND}{_DOOR}{_END}",
+    rf" (?:{_STREET_WORD} ){{1,4}}{_STREET_KIND}{_SIDE}{_DOOR}{_END}",
     re.IGNORECASE,
 )
 _BOX_OR_HIGHWAY = re.compile(
     r"(?<![\w.])(?:p\.? ?o\.? ?box \d{1,6}"
-    r"|\d{1,5} (?:(?:us|state|county|old) )?(?:highway|hwy|route) \d{1,4})\b" + _END,
+    r"|\d{1,5} (?:(?:us|state|county|old) )?(?:highway|hwy|route) \d{1,4}"
+    r"|house (?:no\.? ?)?\d{1,4}[A-Za-z]?,? (?:road|street|lane|block|sector) (?:no\.? ?)?\d{1,3}"
+    r"(?:,? [A-Za-z]+,? [A-Za-z]+ \d{4})?)\b" + _END,
     re.IGNORECASE,
 )
 _LETTERS = r"[A-Za-zÀ-ÿ'\-]"
@@ -70,11 +77,13 @@ _PROVINCE = (
 _HAN = r"[\u4e00-\u9fff]"
 _AREA = (
     rf"(?P<province>(?:{_PROVINCE})(?:省|市|(?:维吾尔|壮族|回族)?自治区|特别行政区)?)?"
-    rf"(?P<city>{_HAN}{{2,5}}?市)?(?P<district>{_HAN}{{1,6}}?(?:区|县|镇|乡|旗))? ?"
+    rf"(?P<city>(?:{_HAN}{{2,8}}?(?:自治州|地区|盟))?{_HAN}{{2,5}}?市)?"
+    rf"(?P<district>{_HAN}{{1,6}}?(?:区|县|镇|乡|旗))? ?"
 )
 _ROAD = r"(?:路|街|大道|道|巷|弄|胡同|里)"
 _COUNT = r"(?:[0-9]{1,3}|[一二三四五六七八九十]{1,2})"
 _BUILDING = r"(?:号楼|号院|栋|幢|座|#楼?)"
+_NO_AMOUNT = r"(?![0-9元块个件人天分年月日米])"
 _ESTATE = (
     rf"{_HAN}{{1,6}}?(?:大厦|花园|小区|公寓|广场|中心|家园|国际|大楼|新村|华庭|[城园苑居府湾])"
     r"(?:小区)?"
@@ -83,24 +92,27 @@ _CHINESE_HOUSE = re.compile(
     _AREA + rf"{_HAN}{{1,8}}?(?:{_ROAD}|村)(?:[东南西北中一二三四五六七八九十]{{1,2}}段)? ?"
     r"[0-9]{1,5}(?:-[0-9]{1,4})?(?:号院|号楼|号|弄|栋|幢|座)"
     rf"(?:{_ESTATE}(?!{_HAN}*?[0-9]{{1,4}}(?:号楼|栋|幢|座|室)))?"
-    rf"(?:{_HAN}{{0,8}}?[0-9A-Za-z]{{1,4}}(?:-[0-9]{{1,4}})?(?:号楼|号|栋|幢|座|单元|室|楼|层|房))*"
-    r"(?:(?<=单元)[0-9]{3,4}|(?<=[栋幢座])[0-9]{3,4}|(?<=号楼)[0-9]{3,4})?"
+    rf"(?:{_HAN}{{0,12}}?[0-9A-Za-z]{{1,4}}(?:-[0-9]{{1,4}})?(?:号楼|号|栋|幢|座|单元|室|楼|层|房|期))*"
+    rf"(?:{_HAN}{{0,6}}(?<=[元栋幢座号楼寓厦层])[0-9]{{3,4}}{_NO_AMOUNT})?"
 )
 # A building with a room, of an estate, a tower or a campus.
 _CHINESE_ROOM = re.compile(
     rf"(?:{_HAN}|(?<=[省市区县]) ){{2,24}}(?:{_COUNT}期)?(?:[A-Za-z]座|{_COUNT}{_BUILDING})"
     rf"(?:{_COUNT}单元(?:[0-9]{{1,2}}[层楼])?(?:[0-9]{{3,4}}[室房]?)?"
-    rf"|(?:[0-9]{{1,2}}[层楼])?-?[0-9]{{3,4}}(?![0-9元块个件])[室房户]?)"
+    rf"|(?:[0-9]{{1,2}}[层楼])?-?[0-9]{{3,4}}{_NO_AMOUNT}[室房户]?|[0-9]{{1,2}}[层楼])"
 )
 _CHINESE_VILLAGE = re.compile(
-    _AREA + rf"(?P<town>{_HAN}{{1,6}}?(?:镇|乡|街道|农场))?{_HAN}{{1,6}}?[村屯寨庄]"
+    _AREA + rf"(?P<town>{_HAN}{{1,6}}?(?:镇|乡|街道|农场))?{_HAN}{{1,6}}?(?:[村屯寨]|庄(?!村))"
     rf"(?P<group>{_COUNT}[组队社](?:[0-9]{{1,4}}号)?)?"
 )
 _CHINESE_CROSSING = re.compile(
     _AREA + rf"{_HAN}{{1,6}}(?:路|街|大道)[与和跟]{_HAN}{{1,6}}(?:路|街|大道)的?"
     r"(?:交叉口|交汇处|交口|路口)"
 )
-_CHINESE_STREET = re.compile(_AREA + rf"{_HAN}{{1,6}}(?:路|街|大道|胡同|巷|街道)(?:{_ESTATE})?")
+_CHINESE_STREET = re.compile(
+    _AREA
+    + rf"(?:(?![要和与到的有在是去]){_HAN}){{1,6}}(?:(?<!道)路|街|大道|胡同|巷|街道)(?:{_ESTATE})?"
+)
 # What people say ahead of an address without a province; an address starts after the last one.
 _LEAD_IN = re.compile(
     r"^.{0,12}(?:地址|寄到|寄回|送到|发到|改成|换到|换成|改到|住在|[是到在住寄送：])(?=..)"

@@ -22,8 +22,8 @@ class Span(NamedTuple):
 
 _EMAIL = re.compile(
     # The bounds are those of RFC 5321; they also keep hostile input from costing quadratic time.
-    r"(?<![A-Za-z0-9._%+\-])[A-Za-z0-9][A-Za-z0-9._%+\-]{0,63}@"
-    r"[A-Za-z0-9\-]{1,63}(?:\.[A-Za-z0-9\-]{1,63}){0,6}\.[A-Za-z]{2,24}(?![A-Za-z0-9\-])"
+    r"(?<![A-Za-z0-9._%+\-])[A-Za-z0-9][A-Za-z0-9._%+'\-]{0,63}@"
+    r"[A-Za-zÀ-ÿ0-9\-]{1,63}(?:\.[A-Za-zÀ-ÿ0-9\-]{1,63}){0,6}\.[A-Za-z]{2,24}(?![A-Za-z0-9\-])"
 )
 _RESIDENT_ID = re.compile(
     r"(?<![0-9A-Za-z])[1-9]\d{5}[ -]?(?:19|20)\d\d[ -]?(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
@@ -31,7 +31,7 @@ _RESIDENT_ID = re.compile(
 )
 # Groups of digits with one separator throughout; which of them are a number, the digits tell.
 _CARD = re.compile(
-    r"(?<![\dA-Za-z])[2-6]\d{3,18}(?:([ -])\d{3,13}(?:\1\d{1,4}){0,3})?(?![\dA-Za-z])"
+    r"(?<![\dA-Za-z])(?<!\d[ -])[2-6]\d{3,18}(?:([ -])\d{3,13}(?:\1\d{1,5}){0,3})?(?![\dA-Za-z])"
 )
 _CARD_LENGTHS = range(13, 20)
 # The leading digits that issuers of payment cards have: 2221-2720, 3, 4, 5, 6.
@@ -57,7 +57,7 @@ _CHINESE_PHONE = re.compile(
     r"|\d\d([- ])\d{4}\1\d{3}|\d{3}[- ]\d{6})(?![\dA-Za-z])"
     r"|(?<![\d.A-Za-z])(?:0(?:10|2\d|[3-9]\d\d)[-—– ]?|\(0(?:10|2\d|[3-9]\d\d)\) ?)"
     rf"[2-9]\d{{2,3}}[ -]?\d{{4}}(?!\d){_EXTENSION}"
-    r"|(?<![\d.A-Za-z])[48]00(?:[- ]\d{3}[- ]\d{4}|[- ]\d{4}[- ]\d{3}|-\d{7})(?!\d)",
+    r"|(?<![\d.A-Za-z])[48]00(?:[- ]\d{3}[- ]\d{4}|[- ]\d{4}[- ]\d{3}|-\d{7}|\d-\d{3}-\d{3})(?!\d)",
     re.IGNORECASE,
 )
 _AMERICAN_PHONE = re.compile(
@@ -69,23 +69,28 @@ _AMERICAN_PHONE = re.compile(
 _BARE_PHONE = re.compile(r"(?<![\dA-Za-z.\-])(?<!\d )1?[2-9]\d{9}(?![\dA-Za-z\-])")
 _FOREIGN_PHONE = re.compile(r"(?<![\dA-Za-z])(?:\+|00)[1-9](?:[ .\-]?\(?\d\)?){6,16}(?!\d)")
 _NATIONAL_PHONE = re.compile(
-    r"(?<![\dA-Za-z.\-/:])(?<!\d )\(?0\d{1,5}\)?"
-    r"(?:(?:[ \-]?|(?<=\d\d)[./])\d{2,11}){1,5}(?![\d\-/])"
+    r"(?<![\dA-Za-z.\-/:])(?<!\d )(?:0\d(?:\.\d\d){4}(?!\.?\d)"
+    r"|\(?0\d{1,5}\)?(?:(?:[ \-]?|(?<=\d\d\d)/)\d{2,11}){1,5}(?![\d\-/]))"
 )
 _NATIONAL_PLANS = ("GB", "DE", "FR", "CN", "IT", "ES", "NL", "IE", "AU", "JP")
-_DATE = re.compile(r"(?:19|20)\d\d[-./]?(?:0?[1-9]|1[0-2])[-./]?(?:0?[1-9]|[12]\d|3[01])")
+_DATE = re.compile(
+    r"(?:19|20)\d\d(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
+    r"|[-./](?:0?[1-9]|1[0-2])[-./](?:0?[1-9]|[12]\d|3[01]))|\d{1,2}[-./]\d{1,2}[-./]\d{2,4}"
+)
 _ORDER_LABELLED = re.compile(
-    r"(?:\b(?:order|tracking|reference|ref|invoice|shipment|parcel|waybill|awb)\b[ ]*"
-    r"(?P<named>(?:(?:number|num|no|nr|id|code)\b\.?|(?=[#＃]))[ ]*(?:is\b|was\b)?)?"
-    r"|(?P<zh>订单编号|订单号码?|运单号码?|快递单号|物流单号|单号|流水号)|订单)"
+    r"(?:\b(?:orders?|tracking|reference|ref|invoice|shipment|parcel|waybill|awb|ticket|case|booking"
+    r"|confirmation|reservation|rma|return|claim|po|dhl|ups|usps|fedex|dpd|gls)\b[ ]*"
+    r"(?P<named>(?:(?:number|num|no|nr|id|code|ref|reference)\b\.?|(?=[#＃]))[ ]*(?:(?:is|was)\b)?"
+    r"|(?<=reference )is\b|(?<=ref )is\b|(?<=ticket )is\b|(?<=booking )is\b)?"
+    r"|(?P<zh>订单编号|订单号码?|运单编号|运单号码?|快递单号|物流单号|退货单号|单号|流水号)|订单)"
     r"[ ]*[是为叫]?[ ]*[:：#＃]?[ ]*"
-    r"((?=(?:[A-Za-z\-]{0,4}\d){4})[A-Za-z\d](?:[A-Za-z\d\-]*[A-Za-z\d])"
-    r"(?:(?<=[ #:：]\d{4})(?: \d{4}){2,5}(?: \d{1,3})?)?)(?![\dA-Za-z])",
+    r"((?=(?:[A-Za-z\-/]{0,4}\d){4})[A-Za-z\d](?:[A-Za-z\d\-/]*[A-Za-z\d])"
+    r"(?:(?<=[ #:：]\d{4})(?: \d{4}){2,5}(?: \d{1,3})?)?)(?![\dA-Za-z]|\.\d)",
     re.IGNORECASE,
 )
 _LEAST_UNNAMED_DIGITS = 5
 _ORDER_BARE = re.compile(
-    r"(?<![\dA-Za-z.,+\-])(?:\d{9,}|\d{3}-\d{7}-\d{7}|[A-Z]{1,4}-?\d{8,}(?:[A-Z]{2})?)"
+    r"(?<![\dA-Za-z.,+\-])(?:\d{9,}|\d{3}-\d{7}-\d{7}|[A-Z]{1,4}-?\d{8,}(?:[A-Z]{2}\d*)?)"
     r"(?![\dA-Za-z\-]|\.\d)"
 )
 # What a shop calls its goods by is nobody's; a link to them holds such a number too.
@@ -217,13 +222,18 @@ def _in_plan(number: str, plans: tuple[str | None, ...]) -> bool:
     return False
 
 
-def labelled_orders(text: str) -> Iterator[Span]:
-    """Find order, parcel and tracking numbers that a label announces."""
+def named_orders(text: str) -> Iterator[Span]:
+    """Find order, parcel and tracking numbers that are said to be numbers: "order no. 4711"."""
     for found in _ORDER_LABELLED.finditer(text):
-        number = found[3]
-        named = found["named"] or found["zh"]
-        digits = sum(sign.isdigit() for sign in number)
-        if (named or digits >= _LEAST_UNNAMED_DIGITS) and not _DATE.fullmatch(number):
+        if (found["named"] or found["zh"]) and not _DATE.fullmatch(found[3]):
+            yield Span(found.start(3), found.end(3), "order")
+
+
+def labelled_orders(text: str) -> Iterator[Span]:
+    """Find order, parcel and tracking numbers behind the mere word: "order 47110"."""
+    for found in _ORDER_LABELLED.finditer(text):
+        digits = sum(sign.isdigit() for sign in found[3])
+        if digits >= _LEAST_UNNAMED_DIGITS and not _DATE.fullmatch(found[3]):
             yield Span(found.start(3), found.end(3), "order")
 
 
