@@ -353,11 +353,9 @@ def _prepare(folder: Path, rows: int, seed: int, memory: str) -> Built:
     lake = Lake(str(place / "lake"))
     if note.exists():
         return Built(lake=lake, rows=rows, build_s=json.loads(note.read_text())["build_s"])
-    shutil.rmtree(place, ignore_errors=True)
-    traffic = BulkTraffic(rows=rows, utterances=min(200_000, max(1_000, rows // 10)), seed=seed)
-    for day, table in simulate_interactions(traffic):
-        lake.append(TABLE, table)
-        print(f"{rows:,} rows: {day}", end="\r", flush=True)
+    if lake.version(TABLE) < 0 or lake.count(TABLE) != rows:
+        shutil.rmtree(place, ignore_errors=True)
+        _simulate(lake, rows, seed)
     started = time.perf_counter()
     size = SparkSize(executors=1, cores=os.cpu_count() or 1, memory=memory)
     refresh(
@@ -369,6 +367,13 @@ def _prepare(folder: Path, rows: int, seed: int, memory: str) -> Built:
     built = Built(lake=lake, rows=rows, build_s=time.perf_counter() - started)
     note.write_text(json.dumps({"build_s": built.build_s}))
     return built
+
+
+def _simulate(lake: Lake, rows: int, seed: int) -> None:
+    traffic = BulkTraffic(rows=rows, utterances=min(200_000, max(1_000, rows // 10)), seed=seed)
+    for day, table in simulate_interactions(traffic):
+        lake.append(TABLE, table)
+        print(f"{rows:,} rows: {day}", end="\r", flush=True)
 
 
 def _size(built: Built, part: str) -> int:

@@ -1,4 +1,4 @@
-"""The demonstration: simulated logs through a cold start and one repair."""
+"""The demonstration: simulated logs through a cold start and one repair, then the cube."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from closedloop.core.identity import Identities, Role
 from closedloop.core.settings import Settings
 from closedloop.data.simulate.dialogues import simulate_turns
 from closedloop.data.simulate.scenario import Scenario
+from closedloop.data.spark import Engine
+from closedloop.ui.analysis import make_analysable
 from closedloop.ui.console import check_json, console, runs_as_json, show_runs, write_json
 from closedloop.ui.loop_runs import LoopRequest, run_request
 from closedloop.ui.stack import running_stack
@@ -70,6 +72,11 @@ def run_demo(*, once: bool, json_file: Path | None, engine: str, seed: int) -> N
                 repair_labels=_REPAIR_LABELS,
             ),
         )
+        console.print("\n[bold]What happened: the cube[/]")
+        cube = make_analysable(
+            settings, Engine.LOCAL, tell=lambda words: console.print(f"[dim]{words} …")
+        )
+        console.print(f"{cube.rows:,} interactions to explore")
         console.print()
         show_runs([cold_start, repair])
         write_json(json_file, runs_as_json([cold_start, repair]))

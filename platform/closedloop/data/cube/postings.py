@@ -70,7 +70,7 @@ class Postings:
     Examples
     --------
     >>> index = Postings(write_postings(np.array([3, 1, 3, 0], dtype=np.uint8)), 4)
-    >>> index.rows_of(np.array([1, 3]))
+    >>> index.rows_at(index.places(np.array([1, 2, 3])))
     BitMap([0, 1, 2])
     >>> index.forward().tolist()
     [3, 1, 3, 0]
@@ -93,24 +93,28 @@ class Postings:
         self._sizes = np.diff(self._offsets)
         self._data = np.frombuffer(data, dtype=np.uint8)
 
-    def rows_of(self, codes: npt.NDArray[Any]) -> BitMap:
-        """Return the rows that have one of these codes, which are in ascending order."""
-        places = self._places(codes)
+    def places(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+        """Return where the postings of these codes, in ascending order, are."""
+        places = np.searchsorted(self._codes, codes)
+        inside = places < len(self._codes)
+        if not inside.all():
+            places, codes = places[inside], codes[inside]
+        return np.asarray(places[self._codes[places] == codes])
+
+    def rows_at(self, places: npt.NDArray[np.intp]) -> BitMap:
+        """Return the rows of the postings at these places."""
         if not len(places):
             return BitMap()
         bitmaps = self._is_bitmap[places]
         parts = [self._bitmap(place) for place in places[bitmaps].tolist()]
-        if not bitmaps.all():
-            parts.append(bitmap_of(np.sort(self._lists(places[~bitmaps]))))
+        if len(parts) < len(places):
+            plain = places[~bitmaps] if parts else places
+            parts.append(bitmap_of(np.sort(self._lists(plain))))
         return parts[0] if len(parts) == 1 else BitMap.union(*parts)
 
-    def about(self, codes: npt.NDArray[Any]) -> int:
-        """Return about how many rows have one of these codes, without reading them."""
-        places = self._places(codes)
-        if not len(places):
-            return 0
-        per_row = np.where(self._is_bitmap[places], 2, self._width)
-        return int((self._sizes[places] // per_row).sum())
+    def about(self, places: npt.NDArray[np.intp]) -> int:
+        """Return about how many rows these postings have, without reading them."""
+        return int(self._sizes[places].sum()) // self._width
 
     def forward(self) -> npt.NDArray[Any]:
         """Return the code of each row."""
@@ -123,12 +127,6 @@ class Postings:
         for place in np.flatnonzero(self._is_bitmap).tolist():
             codes[np.asarray(self._bitmap(place).to_array())] = self._codes[place]
         return codes
-
-    def _places(self, codes: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-        places = np.searchsorted(self._codes, codes)
-        inside = places < len(self._codes)
-        places = places[inside]
-        return np.asarray(places[self._codes[places] == codes[inside]])
 
     def _bitmap(self, place: int) -> BitMap:
         return BitMap.deserialize(self._bytes(place).tobytes())

@@ -63,6 +63,7 @@ class Selection:
         self._lookups: dict[int, npt.NDArray[np.bool_]] = {}
         self._celled: dict[int, bool] = {}
         self._masks: dict[int, npt.NDArray[np.bool_]] = {}  # of the segment at hand
+        self._places: dict[int, npt.NDArray[np.intp]] = {}  # of the segment at hand
         self._estimates: dict[int, float] = {}  # of the segment at hand
         parts = conjuncts(without_nots(tree))
         self._by_cell = And(all_of=tuple(p for p in parts if p.fields() <= self._by_cells))
@@ -71,6 +72,7 @@ class Selection:
     def of(self, segment: Segment) -> Selected | None:
         """Return what the filter selects; None for nothing at all."""
         self._masks.clear()
+        self._places.clear()
         self._estimates.clear()
         cells = self._cells(self._by_cell, segment) if self._by_cell.all_of else None
         if cells is not None:
@@ -139,7 +141,7 @@ class Selection:
         codes = self._codes_of(tree)
         if len(codes) > max(_MANY_CODES, len(self._dictionaries.of[tree.field]) * _MUCH):
             return bitmap_of(np.flatnonzero(self._lookup(tree)[segment.column(tree.field)]))
-        return segment.postings(tree.field).rows_of(codes)
+        return segment.postings(tree.field).rows_at(self._places_of(tree, segment))
 
     def _among(self, rows: BitMap, tree: Filter, segment: Segment) -> BitMap:
         """Return those of the rows that a part selects."""
@@ -180,7 +182,15 @@ class Selection:
                 return segment.length - self._about(part, segment)
         if tree.field in FLAGS:
             return segment.length / 2
-        return segment.postings(tree.field).about(self._codes_of(tree))
+        return segment.postings(tree.field).about(self._places_of(tree, segment))
+
+    def _places_of(self, tree: Filter, segment: Segment) -> npt.NDArray[np.intp]:
+        """Return where a condition's postings are in a segment."""
+        if id(tree) not in self._places:
+            assert not isinstance(tree, And | Or | Not)
+            postings = segment.postings(tree.field)
+            self._places[id(tree)] = postings.places(self._codes_of(tree))
+        return self._places[id(tree)]
 
     def _flagged(self, tree: Any, flags: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
         """Return for each row's flags whether a condition on one of them holds."""
