@@ -142,8 +142,9 @@ def _on_days(where: Filter, days: Iterable[str]) -> tuple[str, ...]:
 
 
 def fields(declaration: CubeDeclaration) -> tuple[str, ...]:
-    """Return every field that a filter may name."""
-    return tuple(dict.fromkeys((*declaration.names, *SCHEMA.names)))
+    """Return every field that a filter may name; of the time, its month, day and hour."""
+    columns = (name for name in SCHEMA.names if name not in ("ts", "attributes"))
+    return tuple(dict.fromkeys((*declaration.names, *columns)))
 
 
 def _known(name: str, declaration: CubeDeclaration) -> str:

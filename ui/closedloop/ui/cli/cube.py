@@ -180,6 +180,7 @@ def query(
         console.print(
             f"{rows.height:,} rows in {answer.seconds * 1000:,.1f} ms, {plan.label}{errors}",
             style="dim",
+            soft_wrap=True,
         )
     write_json(json_file, figures)
 
