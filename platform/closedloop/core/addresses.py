@@ -101,6 +101,7 @@ _CHINESE_ROOM = re.compile(
     rf"(?:{_COUNT}单元(?:[0-9]{{1,2}}[层楼])?(?:[0-9]{{3,4}}[室房]?)?"
     rf"|(?:[0-9]{{1,2}}[层楼])?-?[0-9]{{3,4}}{_NO_AMOUNT}[室房户]?|[0-9]{{1,2}}[层楼])"
 )
+_VILLAGE_SIGN = re.compile(r"[村屯寨庄]")
 _CHINESE_VILLAGE = re.compile(
     _AREA + rf"(?P<town>{_HAN}{{1,6}}?(?:镇|乡|街道|农场))?{_HAN}{{1,6}}?(?:[村屯寨]|庄(?!村))"
     rf"(?P<group>{_COUNT}[组队社](?:[0-9]{{1,4}}号)?)?"
@@ -146,12 +147,13 @@ def chinese_addresses(text: str) -> Iterator[Span]:
         end = found.end()
     for found in _CHINESE_ROOM.finditer(text):
         yield _address(found)
-    for found in _CHINESE_VILLAGE.finditer(text):
+    villages = _CHINESE_VILLAGE.finditer(text) if _VILLAGE_SIGN.search(text) else ()
+    for found in villages:
         groups = found.groupdict()
         placed = groups["town"] and (groups["city"] or groups["district"])
         if groups["group"] or placed or (groups["city"] and groups["district"]):
             yield _address(found)
-    for found in _CHINESE_CROSSING.finditer(text):
+    for found in _CHINESE_CROSSING.finditer(text) if "口" in text or "交汇" in text else ():
         yield _address(found)
     for found in _CHINESE_STREET.finditer(text, end):
         if found["district"] and (found["province"] or found["city"]):

@@ -72,6 +72,7 @@ _NATIONAL_PHONE = re.compile(
     r"(?<![\dA-Za-z.\-/:])(?<!\d )(?:0\d(?:\.\d\d){4}(?!\.?\d)"
     r"|\(?0\d{1,5}\)?(?:(?:[ \-]?|(?<=\d\d\d)/)\d{2,11}){1,5}(?![\d\-/]))"
 )
+_NATIONAL_DIGITS = range(7, 14)
 _NATIONAL_PLANS = ("GB", "DE", "FR", "CN", "IT", "ES", "NL", "IE", "AU", "JP")
 _DATE = re.compile(
     r"(?:19|20)\d\d(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
@@ -190,7 +191,9 @@ def phones(text: str) -> Iterator[Span]:
         else:
             yield from _shortened(found, (None,))
     for found in _NATIONAL_PHONE.finditer(text):
-        if _in_plan(found[0], _NATIONAL_PLANS):
+        if sum(sign.isdigit() for sign in found[0]) not in _NATIONAL_DIGITS:
+            yield from _shortened(found, _NATIONAL_PLANS)
+        elif _in_plan(found[0], _NATIONAL_PLANS):
             yield Span(found.start(), found.end(), "phone")
         else:
             yield from _shortened(found, _NATIONAL_PLANS)
@@ -222,19 +225,17 @@ def _in_plan(number: str, plans: tuple[str | None, ...]) -> bool:
     return False
 
 
-def named_orders(text: str) -> Iterator[Span]:
-    """Find order, parcel and tracking numbers that are said to be numbers: "order no. 4711"."""
-    for found in _ORDER_LABELLED.finditer(text):
-        if (found["named"] or found["zh"]) and not _DATE.fullmatch(found[3]):
-            yield Span(found.start(3), found.end(3), "order")
+def labelled_orders(text: str) -> Iterator[tuple[bool, Span]]:
+    """Find order, parcel and tracking numbers that a label announces.
 
-
-def labelled_orders(text: str) -> Iterator[Span]:
-    """Find order, parcel and tracking numbers behind the mere word: "order 47110"."""
+    Each comes with whether it is said to be a number ("order no. 4711") or stands behind the
+    mere word ("order 47110").
+    """
     for found in _ORDER_LABELLED.finditer(text):
-        digits = sum(sign.isdigit() for sign in found[3])
-        if digits >= _LEAST_UNNAMED_DIGITS and not _DATE.fullmatch(found[3]):
-            yield Span(found.start(3), found.end(3), "order")
+        number, named = found[3], bool(found["named"] or found["zh"])
+        enough = named or sum(sign.isdigit() for sign in number) >= _LEAST_UNNAMED_DIGITS
+        if enough and not _DATE.fullmatch(number):
+            yield named, Span(found.start(3), found.end(3), "order")
 
 
 def bare_orders(text: str) -> Iterator[Span]:

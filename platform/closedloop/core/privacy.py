@@ -26,9 +26,14 @@ _NARROW = {
 _NARROW[0x3000] = 0x20
 # Four digits with no more than a separator between: the least that a number of a person has.
 _NUMBER = re.compile(r"\d(?:[ .()/\-A-Za-z]{0,2}\d){3}")
-_ENGLISH_STREET = re.compile(
-    r"\d[A-Za-z]?(?:[-/]\d+)?,? [A-Za-z\d]|[Bb][Oo][Xx] \d|(?:[Ss][Tt][Rr]\.|[Ss]{2}e|ße) ?\d"
-)
+_ENGLISH_STREET = re.compile(r"\d[A-Za-z]?(?:[-/]\d+)?,? [A-Za-z\d]")
+_STREET_SIGNS = (
+    "tr.",
+    "traße",
+    "trasse",
+    "ox ",
+    "OX ",
+)  # of streets and boxes that end in a number
 _CHINESE_STREET = re.compile(r"[路街道巷弄村里同栋幢座楼屯寨庄]")
 
 # Detectors of numbers with the strength of their proof: long check digits beat a number's
@@ -36,9 +41,7 @@ _CHINESE_STREET = re.compile(r"[路街道巷弄村里同栋幢座楼屯寨庄]")
 _NUMBER_DETECTORS: tuple[tuple[int, Callable[[str], Iterator[Span]]], ...] = (
     (7, detectors.resident_ids),
     (7, detectors.ibans),
-    (6, detectors.named_orders),
     (5, detectors.cards),
-    (4, detectors.labelled_orders),
     (3, detectors.phones),
     (1, detectors.bare_orders),
 )
@@ -73,7 +76,8 @@ def find_pii(text: str) -> tuple[Span, ...]:
     if _NUMBER.search(text):
         for strength, detect in _NUMBER_DETECTORS:
             found += [(strength, span) for span in detect(text)]
-    if _ENGLISH_STREET.search(text):
+        found += [(6 if named else 4, span) for named, span in detectors.labelled_orders(text)]
+    if _ENGLISH_STREET.search(text) or any(sign in text for sign in _STREET_SIGNS):
         found += [(2, span) for span in addresses.streets(text)]
     if _CHINESE_STREET.search(text):
         found += [(2, span) for span in addresses.chinese_addresses(text)]
