@@ -15,7 +15,7 @@ from closedloop.core.ports import free_port
 from closedloop.core.settings import Settings
 from closedloop.core.store import Store
 from closedloop.data.event import Kind
-from closedloop.data.event_log import open_event_log
+from closedloop.data.event_log.opening import open_event_log
 from closedloop.models.model_file import save
 from closedloop.models.reference import ModelRef
 from closedloop.models.registry import Registry

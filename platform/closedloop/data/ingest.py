@@ -1,4 +1,4 @@
-"""From files of logs into the event log, and from the event log into the lake.
+"""From files of logs into the event log.
 
 The door masks personal data and replaces user ids by pseudonyms, so that nothing behind it
 ever holds them. Ids are derived from content: the same file again adds nothing.
@@ -18,17 +18,14 @@ from typing import Any
 from closedloop.core.privacy import mask
 from closedloop.core.pseudonyms import Pseudonyms
 from closedloop.data.dead_letters import bury
-from closedloop.data.event import Event, Kind, derived_event_id, to_table
-from closedloop.data.event_log import EventLog
-from closedloop.data.lake import Lake, Progress
+from closedloop.data.event import Event, Kind, derived_event_id
+from closedloop.data.event_log.protocol import EventLog
+from closedloop.data.lake import Lake
 from closedloop.data.log_file import LogFile, Refused, Row
 
-LAKE_CONSUMER = "lake"
 MAX_TEXT_CHARS = 8_000
 _BATCH_ROWS = 5_000
-_LAKE_BATCH_ROWS = 50_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TABLE_OF = {Kind.TURN: "turns", Kind.PREDICTION: "predictions", Kind.FEEDBACK: "feedback"}
 
 RowProgress = Callable[[int], None]  # called with the rows done so far
 
@@ -88,34 +85,6 @@ def ingest_file(
         done += len(batch)
         progress(done)
     return Ingested(new=new, duplicates=duplicates, refused=refused)
-
-
-def drain_to_lake(log: EventLog, lake: Lake, *, progress: RowProgress = lambda _: None) -> int:
-    """Write what the log has and the lake lacks; each event reaches the lake once.
-
-    The place is committed to the log after the Delta commits. A crash between the two makes
-    the next call read the same batch again, which the tables recognise by its offset.
-
-    Returns
-    -------
-    int
-        Events written.
-    """
-    written = 0
-    while batch := log.read(log.committed(LAKE_CONSUMER), limit=_LAKE_BATCH_ROWS):
-        for kind, table in _TABLE_OF.items():
-            reached = lake.reached(table, LAKE_CONSUMER)
-            rows = [e for e in batch if e.event.kind is kind and e.offset > reached]
-            if rows:
-                lake.append(
-                    table,
-                    to_table(e.event for e in rows),
-                    progress=Progress(writer=LAKE_CONSUMER, offset=rows[-1].offset),
-                )
-                written += len(rows)
-        log.commit(LAKE_CONSUMER, batch[-1].offset + 1)
-        progress(written)
-    return written
 
 
 def turn_from_row(

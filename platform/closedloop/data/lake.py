@@ -9,7 +9,7 @@ reproducible: a snapshot is a version, never a copy.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -100,20 +100,23 @@ class Lake:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
 
-    def append(self, table: str, rows: pa.Table, *, progress: Progress | None = None) -> int:
+    def append(
+        self, table: str, rows: pa.Table, *, progress: Progress | Sequence[Progress] = ()
+    ) -> int:
         """Add rows in one commit and return the table's version.
 
-        A batch whose ``progress`` the table has reached already is left out.
+        A batch whose ``progress`` the table has reached already, of all its writers, is left out.
         """
         from deltalake import CommitProperties, Transaction, write_deltalake
 
-        if progress and self.reached(table, progress.writer) >= progress.offset:
+        steps = [progress] if isinstance(progress, Progress) else list(progress)
+        if steps and all(self.reached(table, each.writer) >= each.offset for each in steps):
             return self.version(table)
         day = pc.strftime(rows["ts"], format="%Y-%m-%d")
         properties = None
-        if progress:
+        if steps:
             properties = CommitProperties(
-                app_transactions=[Transaction(progress.writer, progress.offset)]
+                app_transactions=[Transaction(each.writer, each.offset) for each in steps]
             )
         with named_failures(f"writing to the lake table {table} in {self.url}"):
             write_deltalake(

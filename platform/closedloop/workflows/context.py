@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from closedloop.core.errors import InputError
 from closedloop.core.settings import Settings
-from closedloop.data.event_log import EventLog
+from closedloop.data.event_log.protocol import EventLog
 from closedloop.data.lake import Lake
 from closedloop.data.log_file import LogFile
 from closedloop.data.spark import Engine

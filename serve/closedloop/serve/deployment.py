@@ -96,7 +96,7 @@ def build_service(settings: Settings, options: ServingOptions, pseudonyms: Pseud
     from closedloop.core.identity import Identities
     from closedloop.core.privacy import mask
     from closedloop.core.store import Store
-    from closedloop.data.event_log import open_event_log
+    from closedloop.data.event_log.opening import open_event_log
     from closedloop.serve.access import KeyRing
     from closedloop.serve.event_writer import EventWriter
     from closedloop.serve.model_host import ModelHost

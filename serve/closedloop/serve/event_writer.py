@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from closedloop.core.errors import EngineError, Overloaded
 from closedloop.data.event import Event
-from closedloop.data.event_log import EventLog
+from closedloop.data.event_log.protocol import EventLog
 
 logger = logging.getLogger(__name__)
 

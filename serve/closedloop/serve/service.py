@@ -18,7 +18,7 @@ from uuid import UUID, uuid4
 from closedloop.core.errors import EngineError, NotFound, Overloaded
 from closedloop.core.identity import ApiKey
 from closedloop.data.event import Event, Kind, new_event_id
-from closedloop.data.event_log import EventLog
+from closedloop.data.event_log.protocol import EventLog
 from closedloop.serve.access import KeyRing, RateLimit
 from closedloop.serve.answer_events import feedback_event, prediction_events
 from closedloop.serve.event_writer import EventWriter

@@ -3,9 +3,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from closedloop.core.pseudonyms import KeyChain, Pseudonyms
+from closedloop.data.drain import LAKE_CONSUMER, drain_to_lake
 from closedloop.data.event import Kind
-from closedloop.data.event_log import SqliteEventLog
-from closedloop.data.ingest import LAKE_CONSUMER, drain_to_lake, ingest_file
+from closedloop.data.event_log.protocol import START
+from closedloop.data.event_log.sqlite import SqliteEventLog
+from closedloop.data.ingest import ingest_file
 from closedloop.data.lake import Lake
 from closedloop.data.log_file import LogFile
 
@@ -87,7 +89,7 @@ def test_refused_rows_keep_their_line_and_reason(tmp_path, log, lake):
 def test_personal_data_is_masked_before_it_is_stored(tmp_path, log, lake):
     path = write(tmp_path / "a.csv", ["text,user_id", "my phone is 13812345678,u1", "again,u1"])
     load(path, log, lake)
-    (first, second) = log.read(0, limit=10)
+    (first, second) = log.read(START, limit=10).events
     assert "13812345678" not in first.event.text
     assert first.event.user_id == second.event.user_id != "u1"
     assert b"13812345678" not in (tmp_path / "events.db").read_bytes()
@@ -96,7 +98,7 @@ def test_personal_data_is_masked_before_it_is_stored(tmp_path, log, lake):
 def test_a_lake_batch_that_was_written_but_not_committed_is_not_written_again(tmp_path, log, lake):
     load(write(tmp_path / "a.csv", ["text", "one", "two"]), log, lake)
     drain_to_lake(log, lake)
-    log.commit(LAKE_CONSUMER, 0)  # as if the process died between the two commits
+    log.commit(LAKE_CONSUMER, START)  # as if the process died between the two commits
     load(write(tmp_path / "b.csv", ["text", "three"]), log, lake)
     drain_to_lake(log, lake)
     assert sorted(lake.read("turns")["text"].to_pylist()) == ["one", "three", "two"]

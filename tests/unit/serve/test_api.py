@@ -10,7 +10,8 @@ import pytest
 from closedloop.core.errors import EngineError, NotAllowed
 from closedloop.core.identity import ApiKey
 from closedloop.data.event import Kind, new_event_id
-from closedloop.data.event_log import SqliteEventLog
+from closedloop.data.event_log.protocol import START
+from closedloop.data.event_log.sqlite import SqliteEventLog
 from closedloop.models.reference import ModelRef
 from closedloop.models.registry import Champion
 from closedloop.serve.access import KeyRing
@@ -107,7 +108,7 @@ class Api:
 
     def events(self):
         assert self.writer.flush(10)
-        return [logged.event for logged in self.log.read(0, limit=1000)]
+        return [logged.event for logged in self.log.read(START, limit=1000).events]
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import pytest
 
 from closedloop.core.errors import EngineError, Overloaded
 from closedloop.data.event import Event, Kind
-from closedloop.data.event_log import SqliteEventLog
+from closedloop.data.event_log.protocol import START
+from closedloop.data.event_log.sqlite import SqliteEventLog
 from closedloop.serve import event_writer
 from closedloop.serve.event_writer import EventWriter
 
@@ -48,7 +49,7 @@ def test_events_reach_the_log_in_order(tmp_path):
     for i in range(50):
         writer.offer(events(f"{i}-a", f"{i}-b"))
     assert writer.flush(10)
-    found = [logged.event.event_id for logged in log.read(0, limit=1000)]
+    found = [logged.event.event_id for logged in log.read(START, limit=1000).events]
     assert found == [f"{i}-{part}" for i in range(50) for part in "ab"]
     assert writer.close() == 0
 

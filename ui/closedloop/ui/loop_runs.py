@@ -159,7 +159,7 @@ def check(request: LoopRequest) -> None:
 
 def run_request(stack: Stack, request: LoopRequest) -> RunRecord:
     """Run a checked request on a platform that is up."""
-    from closedloop.data.event_log import open_event_log
+    from closedloop.data.event_log.opening import open_event_log
     from closedloop.data.lake import Lake
     from closedloop.models.registry import Registry
     from closedloop.serve.traffic import HttpServing

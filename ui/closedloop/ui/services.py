@@ -82,7 +82,7 @@ def checks(settings: Settings) -> list[dict[str, Any]]:
     """Ask each part whether it answers."""
     from closedloop.actors.cluster import running_address
     from closedloop.core.java import java_version
-    from closedloop.data.event_log import open_event_log
+    from closedloop.data.event_log.opening import open_event_log
     from closedloop.data.lake import Lake
     from closedloop.serve.client import Client
 
@@ -93,7 +93,7 @@ def checks(settings: Settings) -> list[dict[str, Any]]:
     def log() -> str:
         opened = open_event_log(settings.event_log_url)
         try:
-            return f"{opened.end() - 1:,} events"
+            return f"{opened.size():,} events"
         finally:
             opened.close()
 

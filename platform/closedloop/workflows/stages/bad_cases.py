@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow.compute as pc
 
 from closedloop.core.errors import NotFound
-from closedloop.data.ingest import drain_to_lake
+from closedloop.data.drain import drain_to_lake
 from closedloop.data.jobs.bad_cases import BAD_CASES_SCHEMA
 from closedloop.data.jobs.bad_cases import bad_cases as find_bad_cases
 from closedloop.data.jobs.samples import SAMPLES_SCHEMA, distinct_samples, read_events

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from closedloop.core.errors import InputError
 from closedloop.core.pseudonyms import load_pseudonyms
-from closedloop.data.ingest import drain_to_lake, ingest_file
+from closedloop.data.drain import drain_to_lake
+from closedloop.data.ingest import ingest_file
 from closedloop.workflows.context import LoopContext, StageProgress
 from closedloop.workflows.records import StageOutcome
 

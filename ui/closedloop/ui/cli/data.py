@@ -32,8 +32,9 @@ def ingest(
 
     from closedloop.core.pseudonyms import load_pseudonyms
     from closedloop.core.settings import Settings
-    from closedloop.data.event_log import open_event_log
-    from closedloop.data.ingest import drain_to_lake, ingest_file
+    from closedloop.data.drain import drain_to_lake
+    from closedloop.data.event_log.opening import open_event_log
+    from closedloop.data.ingest import ingest_file
     from closedloop.data.lake import Lake
     from closedloop.ui.console import console, write_json
     from closedloop.ui.loop_runs import LoopRequest

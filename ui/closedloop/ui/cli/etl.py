@@ -45,9 +45,9 @@ def run(
     from rich.progress import Progress
 
     from closedloop.core.settings import Settings
+    from closedloop.data.drain import drain_to_lake
     from closedloop.data.etl import run_etl
-    from closedloop.data.event_log import open_event_log
-    from closedloop.data.ingest import drain_to_lake
+    from closedloop.data.event_log.opening import open_event_log
     from closedloop.data.lake import Lake
     from closedloop.data.spark import Engine, SparkSize
     from closedloop.ui.console import console, write_json

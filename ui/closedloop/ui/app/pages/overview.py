@@ -168,17 +168,17 @@ def _stations(runs: Sequence[RunRecord]) -> list[Station]:
 @st.cache_data(ttl=_HEALTH_TTL_S, show_spinner=False)
 def _sizes() -> tuple[int, int, int]:
     """Return how many events, lake turns and served models there are."""
-    from closedloop.data.event_log import open_event_log
+    from closedloop.data.event_log.opening import open_event_log
     from closedloop.data.lake import Lake
 
     shared = services()
     log = open_event_log(shared.settings.event_log_url)
     try:
-        events = log.end() - 1
+        events = log.size()
     finally:
         log.close()
     served = {run.model for run in shared.runs.recent(limit=200) if run.state == "done"}
-    return max(events, 0), Lake(shared.settings.lake_url).count("turns"), len(served)
+    return events, Lake(shared.settings.lake_url).count("turns"), len(served)
 
 
 def _when(at: float) -> str:

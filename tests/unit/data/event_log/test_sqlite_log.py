@@ -5,7 +5,8 @@ import pytest
 
 from closedloop.core.errors import EngineError
 from closedloop.data.event import Event, Kind
-from closedloop.data.event_log import SqliteEventLog
+from closedloop.data.event_log.protocol import START, Retention
+from closedloop.data.event_log.sqlite import SqliteEventLog
 
 TS = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -41,7 +42,7 @@ def test_threads_share_one_log_without_losing_events(tmp_path):
     for thread in threads:
         thread.join()
     assert missed == []
-    assert len(log.read(0, limit=1_000)) == 200
+    assert len(log.read(START, limit=1_000).events) == 200
 
 
 def test_a_log_that_is_gone_is_an_error_of_the_engine(tmp_path):
