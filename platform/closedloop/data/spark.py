@@ -104,7 +104,16 @@ def spark_session(
 
 
 def collect(frame: DataFrame, engine: Engine, schema: pa.Schema) -> pa.Table:
-    """Bring a result to this process as Arrow of ``schema``, in the frame's row order."""
+    """Bring a result to this process as Arrow of ``schema``, in the frame's row order.
+
+    On Ray it comes through the object store. Lists and maps cannot: Spark leaves the offsets
+    of an empty one out, which Ray's serialiser refuses; they come through the driver's JVM.
+    """
+    if engine is Engine.RAY and any(pa.types.is_nested(field.type) for field in schema):
+        batches = frame._collect_as_arrow()
+        return pa.concat_tables(
+            [schema.empty_table(), *(pa.Table.from_batches([b]).cast(schema) for b in batches)]
+        )
     if engine is Engine.RAY:
         import ray
 
