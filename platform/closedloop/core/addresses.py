@@ -21,7 +21,7 @@ _STREET_KIND = (
     r"(?:street|str|st|road|rd|avenue|ave|boulevard|blvd|lane|ln|drive|dr|highway|hwy|square|sq"
     r"|terrace|crescent"
     r"|(?-i:Court|Ct|Way|Close|Place|Pl|Park|Parkway|Gardens|Row|Walk|Hill|Mews|Circle"
-    r"|Trail|Loop|Grove|Parade|Quay|Esplanade|Circuit|Rise|Path)"
+    r"|Trail|Loop|Plaza|Grove|Parade|Quay|Esplanade|Circuit|Rise|Path)"
     r"|(?P<weak>court|way|close|place|park|gardens))\b\.?"
 )
 _DOOR_NAME = r"(?:apt|apartment|flat|unit|suite|ste|room|floor|#)\b\.?"
@@ -85,15 +85,15 @@ _COUNT = r"(?:[0-9]{1,3}|[一二三四五六七八九十]{1,2})"
 _BUILDING = r"(?:号楼|号院|栋|幢|座|#楼?)"
 _NO_AMOUNT = r"(?![0-9元块个件人天分年月日米])"
 _ESTATE = (
-    rf"{_HAN}{{1,6}}?(?:大厦|花园|小区|公寓|广场|中心|家园|国际|大楼|新村|华庭|[城园苑居府湾])"
+    rf"{_HAN}{{1,6}}?(?:大厦|花园|小区|公寓|广场|中心|家园|国际|大楼|新村|华庭|酒店|宾馆|医院|大学|学院|[城园苑居府湾])"
     r"(?:小区)?"
 )
 _CHINESE_HOUSE = re.compile(
     _AREA + rf"{_HAN}{{1,8}}?(?:{_ROAD}|村)(?:[东南西北中一二三四五六七八九十]{{1,2}}段)? ?"
     r"[0-9]{1,5}(?:-[0-9]{1,4})?(?:号院|号楼|号|弄|栋|幢|座)"
     rf"(?:{_ESTATE}(?!{_HAN}*?[0-9]{{1,4}}(?:号楼|栋|幢|座|室)))?"
-    rf"(?:{_HAN}{{0,12}}?[0-9A-Za-z]{{1,4}}(?:-[0-9]{{1,4}})?(?:号楼|号|栋|幢|座|单元|室|楼|层|房|期))*"
-    rf"(?:{_HAN}{{0,6}}(?<=[元栋幢座号楼寓厦层])[0-9]{{3,4}}{_NO_AMOUNT})?"
+    rf"(?:{_HAN}{{0,12}}?[0-9A-Za-z]{{1,4}}(?:-[0-9]{{1,4}})?(?:号楼|号|栋|幢|座|单元|室|楼|层|房|期|门))*"
+    rf"(?:{_HAN}{{0,6}}(?<=[元栋幢座号楼寓厦层门])[0-9]{{3,4}}{_NO_AMOUNT})?"
 )
 # A building with a room, of an estate, a tower or a campus.
 _CHINESE_ROOM = re.compile(

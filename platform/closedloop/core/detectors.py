@@ -29,6 +29,11 @@ _RESIDENT_ID = re.compile(
     r"(?<![0-9A-Za-z])[1-9]\d{5}[ -]?(?:19|20)\d\d[ -]?(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
     r"[ -]?\d{3}[\dXx](?![0-9A-Za-z])"
 )
+# Those of before 1999 have no check character, so they need their name.
+_OLD_RESIDENT_ID = re.compile(
+    r"(?:身份证|证件)(?:号码?)?[是为]?[:：]? ?"
+    r"([1-9]\d{7}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3})(?!\d)"
+)
 # Groups of digits with one separator throughout; which of them are a number, the digits tell.
 _CARD = re.compile(
     r"(?<![\dA-Za-z])(?<!\d[ -])[2-6]\d{3,18}(?:([ -])\d{3,13}(?:\1\d{1,5}){0,3})?(?![\dA-Za-z])"
@@ -119,6 +124,8 @@ def resident_ids(text: str) -> Iterator[Span]:
         # The library's table of birthplaces lacks districts made since; the check digit suffices.
         if ric.calc_check_digit(number) == number[-1]:
             yield Span(found.start(), found.end(), "resident_id")
+    for found in _OLD_RESIDENT_ID.finditer(text) if "证" in text else ():
+        yield Span(found.start(1), found.end(1), "resident_id")
 
 
 def cards(text: str) -> Iterator[Span]:

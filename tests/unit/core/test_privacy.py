@@ -32,6 +32,39 @@ MASKED = {
     "寄到浙江省杭州市西湖区文三西路12号3幢201室": "寄到<ADDRESS>",
     "地址是朝阳区望京街8号院5号楼2单元1103": "地址是<ADDRESS>",
     "a@b.org, 13800138000": "<EMAIL>, <PHONE>",
+    # Numbers in other groups, with other signs between.
+    "ring 06.12.34.56.78.": "ring <PHONE>.",
+    "415/555-2671 ext. 43": "<PHONE>",
+    "(+86)138.0013.8000": "<PHONE>",
+    "手机１３８　００１３　８０００": "手机<PHONE>",
+    "1380 0138 000": "<PHONE>",
+    "0531-88663320转808": "<PHONE>",
+    "021—62345678": "<PHONE>",
+    "4008-123-123": "<PHONE>",
+    "d'arcy@köhler-laden.de": "<EMAIL>",
+    "AMEX 3782 822463 10005": "AMEX <CARD>",
+    "卡622202 1234567890128退": "卡<CARD>退",
+    "4111 1111 1111 1111 020 7946 0958": "<CARD> <PHONE>",
+    "110105 1949 1231 002X": "<RESIDENT_ID>",
+    "１１０１０５１９４９１２３１００２Ｘ": "<RESIDENT_ID>",
+    "身份证号：110105491231002": "身份证号：<RESIDENT_ID>",
+    "flight BA157 to GB29NWBK60161331926819": "flight BA157 to <IBAN>",
+    "SA03 8000 0000 6080 1016 7519 please": "<IBAN> please",
+    "订单编号206159": "订单编号<ORDER>",
+    "reference is QB-40917-M": "reference is <ORDER>",
+    "tracking 9400 1150 6374 6418 3710 08": "tracking <ORDER>",
+    "order no. 2025/40917": "order no. <ORDER>",
+    # Addresses without a street, or with another kind of it.
+    "ship to P.O. Box 88, Salem, OR 97301": "ship to <ADDRESS>",
+    "75 42nd Avenue, Apt 3K, Seattle, WA 98101": "<ADDRESS>",
+    "Unit 6, 296 Harbour Drive, Sydney NSW 2013": "<ADDRESS>",
+    "12 rue de Rivoli, 75004 Paris": "<ADDRESS>",
+    "Lindenstraße 10, 10969 Berlin": "<ADDRESS>",
+    "我住在恒大绿洲4期16栋2单元503": "我住在<ADDRESS>",
+    "北京市西城区和平镇石桥村8组14号": "<ADDRESS>",
+    "河北省保定市清苑县望亭乡李家村": "<ADDRESS>",
+    "大连市中山区人民路与民主街交叉口": "<ADDRESS>",
+    "台北市信义区信义路五段9号1楼": "<ADDRESS>",
 }
 
 KEPT = [
@@ -46,6 +79,17 @@ KEPT = [
     "尺码 175/96A，小米14 Ultra 16+512",
     "这条路上5号楼，10号到的，12号线地铁，市区路上堵车",
     "height 175 cm, 64 kg, size 42 44 46",
+    "barcode 6901234567892, ISBN 978-0-306-40615-7, SKU 10023456",
+    "see https://shop.example.com/item/100059292294",
+    "条码6901234567892，货号10023456",
+    "https://item.jd.com/100012043978.html还有货吗",
+    "on 04/17/2024, order 04/17/2024",
+    "my order was WH-1000XM5, 1920x1080",
+    "a 3 lane highway, a 5 star hotel, 4 place settings",
+    "杭州市西湖区和中山路那家店哪个好",
+    "3栋楼都停电了，2楼的店开着吗，一箱24瓶",
+    "坐3号线到人民广场站，走500米",
+    "meet @ 5pm, 2 @ $5, @support",
 ]
 
 
@@ -73,6 +117,10 @@ def test_a_wrong_check_digit_is_no_proof(text: str) -> None:
 
 def test_a_check_digit_beats_a_label() -> None:
     assert mask("order 4111111111111111") == "order <CARD>"
+
+
+def test_a_number_s_name_beats_a_check_digit_that_may_be_chance() -> None:
+    assert mask("订单号4111111111111111") == "订单号<ORDER>"
 
 
 def test_a_label_beats_the_shape_of_a_phone() -> None:
