@@ -110,9 +110,7 @@ def _users(lake: Lake, table: str, day: str) -> pa.Table:
     opened = lake.open(table)
     assert opened is not None
     with named_failures(f"reading users of the lake table {table} in {lake.url}"):
-        rows = opened.to_pyarrow_table(
-            filters=[("date", "=", day)], columns=["tenant", "user_id"]
-        )
+        rows = opened.to_pyarrow_table(filters=[("date", "=", day)], columns=["tenant", "user_id"])
     return rows.filter(pc.is_valid(rows["user_id"]))
 
 
