@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable, Iterator
 from closedloop.core import addresses, detectors
 from closedloop.core.detectors import Span
 
-__all__ = ["KINDS", "Span", "find_pii", "mask", "mask_many"]
+__all__ = ["KINDS", "Span", "find_pii", "mask", "mask_many", "names_a_person"]
 
 KINDS = ("phone", "email", "card", "resident_id", "iban", "address", "order")
 
 _CUE = re.compile(r"[0-9@０-９＠区县镇]")
 # Wide forms that people's numbers are typed in; a sign for a sign, so that places stay.
+_LEAST_DIGITS = 9  # of an identifier that is a telephone number
 _WIDE = re.compile(r"[０-９＠]")
 _NARROW = {
     0xFF00 + code: 0x20 + code for code in range(0x01, 0x5F) if chr(0x20 + code) not in ",;!?:"
@@ -111,6 +112,23 @@ def mask_many(texts: Iterable[str]) -> list[str]:
     """Return texts with their personal data replaced (see `mask`)."""
     has_cue = _CUE.search
     return [mask(text) if has_cue(text) else text for text in texts]
+
+
+def names_a_person(identifier: str) -> bool:
+    """Whether an identifier that other systems made is somebody's number or address.
+
+    Masking would make equal what is different; such an identifier needs a pseudonym.
+
+    Examples
+    --------
+    >>> names_a_person("whatsapp:+14155552671"), names_a_person("session-20251109123456")
+    (True, False)
+    """
+    if "@" not in identifier and sum(sign.isdigit() for sign in identifier) < _LEAST_DIGITS:
+        return False
+    # What chat systems put ahead of a number hides it from the detectors: "wa_8613812345678".
+    bare = identifier.replace("_", " ").replace(":", " ")
+    return any(span.kind not in ("order", "address") for span in find_pii(bare))
 
 
 def _without_overlaps(found: list[tuple[int, Span]]) -> tuple[Span, ...]:

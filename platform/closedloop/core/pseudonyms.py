@@ -28,6 +28,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from closedloop.core.errors import EngineError, InputError
+from closedloop.core.privacy import names_a_person
 
 KEY_FILE = "pseudonym.key"
 _KEY_BYTES = 64
@@ -166,6 +167,12 @@ class Pseudonyms:
     def of(self, user_id: str, *, tenant: str) -> str:
         """Return the pseudonym of a tenant's user."""
         return self.chain.pseudonym(user_id, tenant=tenant)
+
+    def of_dialogue(self, dialogue_id: str | None, *, tenant: str) -> str | None:
+        """Return a dialogue's id; a pseudonym where the id is the user's number or address."""
+        if dialogue_id is None or not names_a_person(dialogue_id):
+            return dialogue_id
+        return self.of(dialogue_id, tenant=tenant)
 
     def renew(self, name: str, *, tenant: str) -> str:
         """Carry a stored pseudonym over to the newest key."""

@@ -163,8 +163,10 @@ def _presentable(raw: str, tenant: str, pseudonyms: Pseudonyms, user_keys: set[s
     # A column that happens to have the pseudonym's name holds none.
     left_out = {*user_keys, USER_FIELD}
     safe = {k: v if k in _PLAIN else _masked(v) for k, v in row.items() if k not in left_out}
+    owner = str(row.get("tenant") or tenant)
+    if row.get("dialogue_id") not in (None, ""):
+        safe["dialogue_id"] = pseudonyms.of_dialogue(str(row["dialogue_id"]), tenant=owner)
     if user is not None:
-        owner = str(row.get("tenant") or tenant)
         safe[USER_FIELD] = pseudonyms.of(str(user), tenant=owner)
     return _fitted(safe)
 

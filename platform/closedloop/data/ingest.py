@@ -126,7 +126,7 @@ def turn_from_row(
         tenant=owner,
         kind=Kind.TURN,
         channel=_text(values.get("channel")),
-        dialogue_id=_text(values.get("dialogue_id")),
+        dialogue_id=pseudonyms.of_dialogue(_text(values.get("dialogue_id")), tenant=owner),
         turn=turn,
         user_id=None if user_id in (None, "") else pseudonyms.of(str(user_id), tenant=owner),
         text=mask(text),

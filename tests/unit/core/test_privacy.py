@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from closedloop.core.privacy import KINDS, find_pii, mask, mask_many
+from closedloop.core.privacy import KINDS, find_pii, mask, mask_many, names_a_person
 
 MASKED = {
     "call 020 7946 0958 after six": "call <PHONE> after six",
@@ -117,6 +117,23 @@ def test_a_wrong_check_digit_is_no_proof(text: str) -> None:
 
 def test_a_check_digit_beats_a_label() -> None:
     assert mask("order 4111111111111111") == "order <CARD>"
+
+
+@pytest.mark.parametrize(
+    ("identifier", "expected"),
+    [
+        ("wa_8613812345678", True),
+        ("whatsapp:+14155552671", True),
+        ("ann@example.org", True),
+        ("13812345678", True),
+        ("session-20251109123456", False),
+        ("3f2504e0-4f89-41d3-9a0c-0305e82c3301", False),
+        ("d-17", False),
+        ("0190b7e2-7c1e-7abc-8def-123456789012", False),
+    ],
+)
+def test_an_identifier_that_is_somebodys_number_is_told(identifier, expected):
+    assert names_a_person(identifier) is expected
 
 
 def test_a_number_s_name_beats_a_check_digit_that_may_be_chance() -> None:

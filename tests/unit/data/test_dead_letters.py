@@ -56,6 +56,20 @@ def test_a_row_stays_a_row_and_its_user_a_pseudonym(tmp_path, log, lake):
     assert letter.tenant == "shop"
 
 
+def test_a_dialogue_that_bears_a_phone_number_gets_a_pseudonym(tmp_path, log, lake):
+    rows = [{"text": "hi", "dialogue_id": "+8613812345678"}, {"text": "ho", "dialogue_id": "d-1"}]
+    rows += [{**row, "ts": LATER} for row in rows]
+    load(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)) + "\n", log, lake)
+    again(dead_letters(lake), log, lake, fixes={"ts": ""})
+    drain_to_lake(log, lake)
+    turns = lake.read("turns").to_pylist()
+    dialogues = {(row["text"], row["dialogue_id"]) for row in turns}
+    assert len(turns) == 4
+    name = NAMES.of("+8613812345678", tenant="shop")
+    assert dialogues == {("hi", name), ("ho", "d-1")}
+    assert not any("138" in letter.raw for letter in dead_letters(lake, replayed=True))
+
+
 def test_a_time_in_milliseconds_is_no_order_number(tmp_path, log, lake):
     row = {"text": "hi", "ts": 7258118400000, "phone": 13812345678}
     load(tmp_path / "a.jsonl", json.dumps(row) + "\n", log, lake)
