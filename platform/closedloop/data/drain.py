@@ -93,7 +93,12 @@ def _write(page: Page, identity: str, lake: Lake) -> int:
         refused += misfits
         rows = _unknown(rows, opened, table, lake)
         if rows.num_rows:
-            lake.append(table, rows, progress=_progress(events, identity))
+            lake.append(
+                table,
+                rows,
+                progress=_progress(events, identity),
+                after=opened.version() if opened else -1,
+            )
             written += rows.num_rows
     if refused:
         _bury(refused, identity, lake)

@@ -9,7 +9,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -77,7 +77,11 @@ class Event:
 
     def to_record(self) -> dict[str, Any]:
         """Return the event as JSON-ready values; ``ts`` in microseconds since the epoch."""
-        record = {k: v for k, v in asdict(self).items() if v is not None and v != {}}
+        record: dict[str, Any] = {}
+        for name in _NAMES:
+            value = getattr(self, name)
+            if value is not None and value != {}:
+                record[name] = value
         record["ts"] = to_micros(self.ts)
         record["kind"] = self.kind.value
         return record
@@ -88,12 +92,14 @@ class Event:
         return cls(**{**record, "ts": from_micros(record["ts"]), "kind": Kind(record["kind"])})
 
 
+_NAMES = tuple(each.name for each in fields(Event))
+
+
 def to_table(events: Iterable[Event]) -> pa.Table:
     """Return events as an Arrow table of `SCHEMA`, in their order."""
-    names = [f.name for f in fields(Event)]
-    columns: dict[str, list[Any]] = {name: [] for name in names}
+    columns: dict[str, list[Any]] = {name: [] for name in _NAMES}
     for event in events:
-        for name in names:
+        for name in _NAMES:
             columns[name].append(getattr(event, name))
     columns["attributes"] = [sorted(value.items()) for value in columns["attributes"]]
     return pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA)

@@ -101,11 +101,30 @@ class Lake:
         self.url = url.rstrip("/")
 
     def append(
-        self, table: str, rows: pa.Table, *, progress: Progress | Sequence[Progress] = ()
+        self,
+        table: str,
+        rows: pa.Table,
+        *,
+        progress: Progress | Sequence[Progress] = (),
+        after: int | None = None,
     ) -> int:
         """Add rows in one commit and return the table's version.
 
-        A batch whose ``progress`` the table has reached already, of all its writers, is left out.
+        Parameters
+        ----------
+        table, rows : str, Table
+            What to add to.
+        progress : Progress or sequence of Progress
+            How far their writers have come. A batch that the table has reached already, of all
+            its writers, is left out.
+        after : int, optional
+            The version in which the caller looked what is new, -1 for no table. Where the same
+            writers have come further since, nothing is written.
+
+        Raises
+        ------
+        EngineError
+            The lake cannot be written, or a writer of the same name was faster.
         """
         from deltalake import CommitProperties, Transaction, write_deltalake
 
@@ -118,12 +137,14 @@ class Lake:
             properties = CommitProperties(
                 app_transactions=[Transaction(each.writer, each.offset) for each in steps]
             )
+        # Delta refuses the second of two commits of one writer after the same version.
+        seen = self.open(table, after) if after is not None and after >= 0 else None
         with named_failures(f"writing to the lake table {table} in {self.url}"):
             write_deltalake(
-                self.uri(table),
+                seen or self.uri(table),
                 rows.cast(TABLES[table]).append_column("date", day),
-                mode="append",
-                schema_mode="merge",  # a table of an earlier release lacks younger columns
+                mode="error" if after == -1 else "append",
+                schema_mode=None if after == -1 else "merge",  # a table of an earlier release
                 partition_by=["date"],
                 configuration=CONFIGURATION.get(table),
                 commit_properties=properties,

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from closedloop.core.errors import EngineError, InputError
 from closedloop.data.event import Event
@@ -88,6 +88,9 @@ class KafkaEventLog:
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
+            # A partition at its end must not hold back the others of its broker. Nothing is
+            # fetched once the end is reached, so that this is no busy waiting.
+            "fetch.wait.max.ms": 50,
         }
         self._turn = threading.Lock()
         self._committers: dict[str, Consumer] = {}
@@ -105,8 +108,11 @@ class KafkaEventLog:
                     "delivery.timeout.ms": int(delivery_timeout_s * 1000),
                 }
             )
-            self._reader = KafkaReader(self._reading("reader"), self._topic, timeout_s)
-            self._tail = KafkaReader(self._reading("lookup"), self._topic, timeout_s)
+            self._asking = self._reading("asking")
+            self._reader, self._tail = (
+                KafkaReader(self._reading(name), self._asking, self._topic, timeout_s)
+                for name in ("reader", "lookup")
+            )
         except (KafkaException, TypeError, ValueError) as error:
             raise InputError(
                 f"The Kafka client does not take its options: {_words(error)}.",
@@ -114,7 +120,7 @@ class KafkaEventLog:
             ) from error
         with self._answered("opening"):
             self._partitions, self.identity = open_topic(
-                address, self._shared, self._reader.consumer, timeout_s
+                address, self._shared, self._asking, timeout_s
             )
         self._reader.partitions = self._tail.partitions = self._partitions
         self._tail_turn = threading.Lock()
@@ -246,10 +252,13 @@ class KafkaEventLog:
     def close(self) -> None:
         """Deliver what is under way and leave the brokers."""
         self._producer.flush(self._timeout_s)
-        self._reader.consumer.close()
-        self._tail.consumer.close()
-        for committer in self._committers.values():
-            committer.close()
+        for client in (
+            self._reader.consumer,
+            self._tail.consumer,
+            self._asking,
+            *self._committers.values(),
+        ):
+            client.close()
         self._committers.clear()
 
     def _committer(self, consumer: str) -> Consumer:
@@ -290,4 +299,4 @@ def partition_key(event: Event) -> bytes:
 
 def _words(error: BaseException) -> str:
     first = error.args[0] if error.args else None
-    return first.str() if hasattr(first, "str") else str(error)
+    return first.str() if isinstance(first, KafkaError) else str(error)

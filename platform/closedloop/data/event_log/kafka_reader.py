@@ -22,14 +22,18 @@ class KafkaReader:
     ----------
     consumer : Consumer
         With ``enable.partition.eof``, so that the end is seen behind records that are no events.
+    asking : Consumer
+        A client that fetches nothing: a question behind a fetch would wait as long as brokers
+        hold a fetch back for want of records.
     topic : str
         What to read.
     timeout_s : float
         For one question to the brokers.
     """
 
-    def __init__(self, consumer: Consumer, topic: str, timeout_s: float) -> None:
+    def __init__(self, consumer: Consumer, asking: Consumer, topic: str, timeout_s: float) -> None:
         self.consumer = consumer
+        self._asking = asking
         self.partitions: Sequence[int] = ()
         self._topic = topic
         self._timeout_s = timeout_s
@@ -39,7 +43,7 @@ class KafkaReader:
     def bounds(self) -> dict[int, tuple[int, int]]:
         """Return the first offset and the one behind the last, by partition."""
         return {
-            partition: self.consumer.get_watermark_offsets(
+            partition: self._asking.get_watermark_offsets(
                 TopicPartition(self._topic, partition), timeout=self._timeout_s
             )
             for partition in self.partitions
@@ -63,12 +67,12 @@ class KafkaReader:
             self.consumer.assign([TopicPartition(self._topic, p, at[p]) for p in sorted(at)])
         while behind and (room := limit - len(events) - len(unreadable)) > 0:
             # Waiting for a batch would wait until it is full; one record, then what came with it.
-            message = self.consumer.poll(_SILENCE_S)
-            if message is None:
+            first = self.consumer.poll(_SILENCE_S)
+            if first is None:
                 self._at = None
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "no record came in time"))
             more = self.consumer.consume(min(room - 1, _MAX_FETCH), timeout=0) if room > 1 else []
-            for message in (message, *more):
+            for message in (first, *more):
                 partition, offset = message.partition() or 0, message.offset() or 0
                 error = message.error()
                 if error is not None:
@@ -91,6 +95,8 @@ class KafkaReader:
                     )
                 else:
                     events.append(LoggedEvent(partition=partition, offset=offset, event=event))
+        if not behind:  # no fetch waits at the brokers for records to come
+            self.consumer.unassign()
         if events or unreadable:
-            self._at = dict(at)
+            self._at = dict(at) if behind else None
         return Page(events=tuple(events), unreadable=tuple(unreadable), next=at)

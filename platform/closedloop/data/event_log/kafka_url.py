@@ -28,6 +28,7 @@ _OURS = (
     "bootstrap.servers",
     "enable.idempotence",
     "acks",
+    "request.required.acks",
     "enable.auto.commit",
     "group.id",
     "partitioner",
@@ -87,7 +88,7 @@ def parse_kafka_url(url: str) -> KafkaAddress:
                 f"The event log URL holds the secret {key}.",
                 remedy="Put it into a file that only this user may read: properties=FILE.",
             )
-        elif "." in key:
+        elif "." in key or key in _OURS:
             options[key] = value
         else:
             raise InputError(

@@ -53,7 +53,7 @@ def apply_retention(connection: sqlite3.Connection, retention: Retention) -> Ret
     if removed:
         # Both need the file for themselves for a moment; where somebody reads, the pages are
         # free all the same and the next events go there.
-        connection.execute("PRAGMA incremental_vacuum").fetchall()
+        connection.executescript("PRAGMA incremental_vacuum")  # execute() would free one page
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return Retained(
         removed=removed,

@@ -17,6 +17,7 @@ from closedloop.ui.cli import (
     data,
     dead_letters,
     etl,
+    events,
     lake,
     models,
     people,
@@ -44,6 +45,7 @@ app.command()(platform.env)
 app.command()(data.ingest)
 app.command()(data.simulate)
 app.add_typer(etl.etl, name="etl")
+app.add_typer(events.events, name="events")
 app.add_typer(cube.cube, name="cube")
 app.command()(cube.query)
 app.add_typer(slices.slices, name="slices")
