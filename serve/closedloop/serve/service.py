@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 
 from closedloop.core.errors import EngineError, NotFound, Overloaded
 from closedloop.core.identity import ApiKey
+from closedloop.core.privacy import names_a_person
 from closedloop.data.event import Event, Kind, new_event_id
 from closedloop.data.event_log.protocol import EventLog
 from closedloop.serve.access import KeyRing, RateLimit
@@ -146,7 +147,11 @@ class Service:
         )
         latency_ms = (time.perf_counter() - started) * 1000
         ids = [new_event_id() for _ in answers]
-        user_id = request.user_id and self._pseudonym(request.user_id, served.champion.ref.tenant)
+        tenant = served.champion.ref.tenant
+        user_id = request.user_id and self._pseudonym(request.user_id, tenant)
+        if request.dialogue_id and names_a_person(request.dialogue_id):
+            dialogue_id = self._pseudonym(request.dialogue_id, tenant)
+            request = request.model_copy(update={"dialogue_id": dialogue_id})
         self._writer.offer(
             prediction_events(
                 served.champion,

@@ -173,6 +173,13 @@ def test_one_text_is_answered_and_logged_masked(api):
     assert event.latency_ms > 0
 
 
+def test_a_dialogue_that_bears_a_phone_number_is_stored_under_a_pseudonym(api):
+    for dialogue_id in ("wa_8613812345678", "d-1"):
+        body = {"text": "hi", "dialogue_id": dialogue_id}
+        assert api.post(PREDICT, body).status_code == 200
+    assert [event.dialogue_id for event in api.events()] == ["p-retail", "d-1"]
+
+
 def test_several_texts_are_answered_in_order(api):
     body = api.post(PREDICT, {"texts": ["one", "二"]}).json()
     assert [event.text for event in api.events()] == ["one", "二"]
