@@ -21,6 +21,7 @@ import json
 import os
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -373,7 +374,8 @@ def _simulate(lake: Lake, rows: int, seed: int) -> None:
     traffic = BulkTraffic(rows=rows, utterances=min(200_000, max(1_000, rows // 10)), seed=seed)
     for day, table in simulate_interactions(traffic):
         lake.append(TABLE, table)
-        print(f"{rows:,} rows: {day}", end="\r", flush=True)
+        if sys.stdout.isatty():
+            print(f"{rows:,} rows: {day}", end="\r", flush=True)
 
 
 def _size(built: Built, part: str) -> int:
