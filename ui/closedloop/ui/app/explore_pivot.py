@@ -252,7 +252,7 @@ class _Frames:
             part = EVERYTHING  # other days; they are matched by their place in the period
         if part == Or():
             return {}
-        columns = EVERYTHING
+        columns: Filter = EVERYTHING
         if across:
             by.append(view.across)
             columns = EVERYTHING if then and view.across == "day" else self._across

@@ -12,8 +12,14 @@ import streamlit as st
 from closedloop.core.errors import ClosedLoopError
 from closedloop.core.identity import User
 from closedloop.ui.app.markdown_text import literal
-from closedloop.ui.app.pages import annotate, login, overview
-from closedloop.ui.app.services import Services, current_user, services, sign_out
+from closedloop.ui.app.pages import annotate, explore, login, overview
+from closedloop.ui.app.services import (
+    Services,
+    current_user,
+    is_engineer,
+    services,
+    sign_out,
+)
 
 # A file of our own: named icons and emoji would be fetched from the internet.
 _ICON = Path(__file__).with_name("icon.svg")
@@ -41,7 +47,7 @@ def main() -> None:
 
 def _pages(user: User) -> list[st.Page]:
     """Return the pages for a role; engineers' own pages join the list here."""
-    return [
+    pages = [
         st.Page(
             overview.page,
             title="Overview",
@@ -51,6 +57,13 @@ def _pages(user: User) -> list[st.Page]:
         ),
         st.Page(annotate.page, title="Annotate", icon=":material/label:", url_path="annotate"),
     ]
+    if is_engineer(user):
+        pages.append(
+            st.Page(
+                explore.page, title="Explore", icon=":material/query_stats:", url_path="explore"
+            )
+        )
+    return pages
 
 
 def _sign_out(shared: Services) -> None:
