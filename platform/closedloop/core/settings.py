@@ -9,7 +9,7 @@ variable              default                      meaning
 ====================  ===========================  =======================================
 CLOSEDLOOP_HOME       ./.closedloop                state of an embedded installation
 CLOSEDLOOP_STORE      sqlite file below home       metadata store (any SQLAlchemy URL)
-CLOSEDLOOP_EVENT_LOG  sqlite file below home       event log
+CLOSEDLOOP_EVENT_LOG  sqlite file below home       event log: an SQLite file or a Kafka topic
 CLOSEDLOOP_LAKE       folder below home            Delta tables
 CLOSEDLOOP_REGISTRY   sqlite file below home       MLflow store (tracking and registry)
 CLOSEDLOOP_ARTIFACTS  folder below home            model files
@@ -18,6 +18,11 @@ CLOSEDLOOP_APP_PORT   8501                         Streamlit
 CLOSEDLOOP_DASHBOARD_PORT  8265                    Ray dashboard (loopback only)
 CLOSEDLOOP_RAY_ADDRESS     (none: start embedded)  Ray cluster to join
 ====================  ===========================  =======================================
+
+The event log is ``sqlite:///FILE`` or, for a cluster,
+``kafka://HOST:PORT,HOST:PORT/TOPIC?partitions=N``. Options of librdkafka go into the query, and
+secrets into the file that ``properties=FILE`` names (`closedloop.data.event_log.kafka_url`). Only
+closedloop should write to the topic: what others write there has not been through the door.
 """
 
 from __future__ import annotations

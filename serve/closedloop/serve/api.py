@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from closedloop.core.errors import ClosedLoopError
 from closedloop.core.identity import ApiKey
 from closedloop.serve.edge import Edge, error_answer, error_body
+from closedloop.serve.event_messages import EventsRequest, EventsResponse
 from closedloop.serve.messages import (
     ErrorResponse,
     FeedbackRequest,
@@ -93,6 +94,20 @@ def build_app(
     )
     async def feedback(body: FeedbackRequest, request: Request) -> FeedbackResponse:
         return await service.feedback(_key(request), body)
+
+    @app.post(
+        "/v1/events",
+        summary="Store events; what is accepted is on disk",
+        description=(
+            "Up to 1,000 events, each checked by itself: the answer says which were accepted,"
+            " which the log has already and which were refused and why. Refused ones are kept"
+            " as dead letters. Give each event an event_id, and sending it again has no effect."
+        ),
+        responses=_documented(401, 413, 422, 429, 500, 503),
+        dependencies=[_KEY],
+    )
+    async def events(body: EventsRequest, request: Request) -> EventsResponse:
+        return await service.events(_key(request), body)
 
     @app.get(
         "/v1/models",

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from closedloop.core.pseudonyms import Pseudonyms
+    from closedloop.data.log_file import Refused
     from closedloop.models.registry import Champion
     from closedloop.serve.model_host import Model
     from closedloop.serve.service import Service
@@ -96,7 +98,10 @@ def build_service(settings: Settings, options: ServingOptions, pseudonyms: Pseud
     from closedloop.core.identity import Identities
     from closedloop.core.privacy import mask
     from closedloop.core.store import Store
+    from closedloop.data.dead_letters import bury
     from closedloop.data.event_log.opening import open_event_log
+    from closedloop.data.event_lookup import find_event
+    from closedloop.data.lake import Lake
     from closedloop.serve.access import KeyRing
     from closedloop.serve.event_writer import EventWriter
     from closedloop.serve.model_host import ModelHost
@@ -104,6 +109,12 @@ def build_service(settings: Settings, options: ServingOptions, pseudonyms: Pseud
 
     identities = Identities(Store(settings.store_url))
     log = open_event_log(settings.event_log_url)
+    lake = Lake(settings.lake_url)
+
+    def keep_refused(refused: Sequence[Refused], source: str, tenant: str) -> None:
+        now = datetime.now(UTC)
+        bury(lake, refused, source=source, tenant=tenant, pseudonyms=pseudonyms, at=now)
+
     return Service(
         host=ModelHost(load_champion),
         keys=KeyRing(identities.check_key, keep_s=options.key_cache_s),
@@ -112,6 +123,8 @@ def build_service(settings: Settings, options: ServingOptions, pseudonyms: Pseud
         mask=mask,
         pseudonym=lambda user_id, tenant: pseudonyms.of(user_id, tenant=tenant),
         options=options,
+        archive=partial(find_event, lake, "predictions"),
+        bury=keep_refused,
     )
 
 

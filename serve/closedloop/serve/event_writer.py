@@ -2,7 +2,8 @@
 
 A prediction waits here for milliseconds, until the batch before it is on disk; the log's fsync
 then costs a batch, not a request. The buffer is bounded: when the log cannot keep up, `offer`
-refuses and the caller sheds load, so that nothing answered is ever dropped.
+and `store` refuse and the caller sheds load, so that nothing answered is ever dropped. What is
+offered is written sooner or later; what is to be stored is written or refused to its sender.
 """
 
 from __future__ import annotations
@@ -12,15 +13,25 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 
 from closedloop.core.errors import EngineError, Overloaded
 from closedloop.data.event import Event
-from closedloop.data.event_log.protocol import EventLog
+from closedloop.data.event_log.protocol import EventLog, Place
 
 logger = logging.getLogger(__name__)
 
 _BATCH_EVENTS = 1_000
 _RETRY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    """What one caller gave, written as a whole; somebody waits where there is a future."""
+
+    events: tuple[Event, ...]
+    stored: Future[tuple[Place | None, ...]] | None = None
 
 
 class EventWriter:
@@ -37,7 +48,8 @@ class EventWriter:
     def __init__(self, log: EventLog, *, capacity_events: int = 20_000) -> None:
         self._log = log
         self._capacity = capacity_events
-        self._waiting: deque[Event] = deque()
+        self._parcels: deque[_Parcel] = deque()
+        self._waiting = 0
         self._changed = threading.Condition()
         self._closing = False
         self._problem: str | None = None
@@ -47,7 +59,7 @@ class EventWriter:
     @property
     def waiting(self) -> int:
         """Events not yet on disk."""
-        return len(self._waiting)
+        return self._waiting
 
     @property
     def problem(self) -> str | None:
@@ -56,9 +68,9 @@ class EventWriter:
 
     def check_room(self, events: int) -> None:
         """Raise Overloaded where so many events would not fit."""
-        if self._closing or len(self._waiting) + events > self._capacity:
+        if self._closing or self._waiting + events > self._capacity:
             raise Overloaded(
-                "Answers come in faster than the event log takes them.",
+                "Events come in faster than the event log takes them.",
                 remedy="Send the request again after a second.",
             )
 
@@ -70,15 +82,36 @@ class EventWriter:
         Overloaded
             The buffer is full or the writer is closed; none of them was taken.
         """
+        self._take(_Parcel(tuple(events)))
+
+    def store(self, events: Sequence[Event]) -> Future[tuple[Place | None, ...]]:
+        """Take events to be written; the future tells each one's place once they are on disk.
+
+        A place is None for an event that the log has already. The future fails with the error
+        of the log, and the events are forgotten: whoever sent them sends them again.
+
+        Raises
+        ------
+        Overloaded
+            The buffer is full or the writer is closed; none of them was taken.
+        """
+        stored: Future[tuple[Place | None, ...]] = Future()
+        # From here on nobody can cancel it: a client that went away does not undo a write.
+        stored.set_running_or_notify_cancel()
+        self._take(_Parcel(tuple(events), stored))
+        return stored
+
+    def _take(self, parcel: _Parcel) -> None:
         with self._changed:
-            self.check_room(len(events))
-            self._waiting.extend(events)
+            self.check_room(len(parcel.events))
+            self._parcels.append(parcel)
+            self._waiting += len(parcel.events)
             self._changed.notify_all()
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until nothing waits any more; tell whether that came about in time."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting, timeout_s)
+            return self._changed.wait_for(lambda: not self._parcels, timeout_s)
 
     def close(self, timeout_s: float = 10.0) -> int:
         """Write what waits, end the thread and return how many events could not be written."""
@@ -86,40 +119,79 @@ class EventWriter:
             self._closing = True
             self._changed.notify_all()
         self._thread.join(timeout_s)
-        if self._waiting:
-            logger.error("%d events were lost at the end: %s", self.waiting, self._problem)
-        return len(self._waiting)
+        with self._changed:
+            for parcel in self._parcels:
+                if parcel.stored is not None and not parcel.stored.done():
+                    parcel.stored.set_exception(
+                        EngineError("The service ended.", remedy="Send the events again.")
+                    )
+            if self._parcels:
+                logger.error("%d events were lost at the end: %s", self.waiting, self._problem)
+            return self._waiting
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closing)
-                if not self._waiting:
+                self._changed.wait_for(lambda: self._parcels or self._closing)
+                if not self._parcels:
                     return
-                batch = [self._waiting[i] for i in range(min(_BATCH_EVENTS, self.waiting))]
+                batch = self._next_batch()
             try:
                 self._write(batch)
             except EngineError as error:
                 self._problem = str(error)
                 logger.warning("%d events wait for the event log: %s", self.waiting, error)
+                self._remove(batch, failed=error)
                 if self._closing:
                     return
                 time.sleep(_RETRY_S)  # nothing tells when a disk has room again
                 continue
-            with self._changed:
-                self._problem = None
-                for _ in batch:
-                    self._waiting.popleft()
-                self._changed.notify_all()
+            self._problem = None
+            self._remove(batch)
 
-    def _write(self, batch: list[Event]) -> None:
+    def _next_batch(self) -> list[_Parcel]:
+        batch: list[_Parcel] = []
+        size = 0
+        for parcel in self._parcels:
+            size += len(parcel.events)
+            if batch and size > _BATCH_EVENTS:
+                break
+            batch.append(parcel)
+        return batch
+
+    def _remove(self, batch: list[_Parcel], *, failed: EngineError | None = None) -> None:
+        """Take a batch out of the buffer; after a failure, what nobody waits for stays."""
+        with self._changed:
+            for _ in batch:
+                self._parcels.popleft()
+            staying = [parcel for parcel in batch if failed and parcel.stored is None]
+            self._parcels.extendleft(reversed(staying))
+            self._waiting -= sum(len(p.events) for p in batch) - sum(len(p.events) for p in staying)
+            self._changed.notify_all()
+        for parcel in batch:
+            if failed and parcel.stored is not None and not parcel.stored.done():
+                parcel.stored.set_exception(failed)
+
+    def _write(self, batch: list[_Parcel]) -> None:
         try:
-            self._log.append(batch)
+            appended = self._log.append([event for parcel in batch for event in parcel.events])
         except EngineError:
             raise
-        except Exception:  # one event that cannot be stored must not hold up all others
-            if len(batch) == 1:
-                logger.exception("event %s cannot be stored and is left out", batch[0].event_id)
-                return
-            for event in batch:
-                self._write([event])
+        except Exception as error:  # one event must not hold up all others
+            if len(batch) > 1:
+                for parcel in batch:
+                    self._write([parcel])
+            elif batch[0].stored is not None:
+                if not batch[0].stored.done():
+                    batch[0].stored.set_exception(error)
+            elif len(batch[0].events) > 1:
+                self._write([_Parcel((event,)) for event in batch[0].events])
+            else:
+                event_id = batch[0].events[0].event_id
+                logger.exception("event %s cannot be stored and is left out", event_id)
+            return
+        begin = 0
+        for parcel in batch:
+            if parcel.stored is not None and not parcel.stored.done():
+                parcel.stored.set_result(appended.places[begin : begin + len(parcel.events)])
+            begin += len(parcel.events)

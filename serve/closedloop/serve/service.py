@@ -1,4 +1,4 @@
-"""What the API does, without HTTP: admit, predict, take feedback, report.
+"""What the API does, without HTTP: admit, predict, take feedback and events, report.
 
 Texts are masked before the model sees them, because that is what it was trained on, and so
 that nothing behind the door ever holds personal data.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,8 +21,11 @@ from closedloop.core.identity import ApiKey
 from closedloop.core.privacy import names_a_person
 from closedloop.data.event import Event, Kind, new_event_id
 from closedloop.data.event_log.protocol import EventLog
+from closedloop.data.log_file import Refused
 from closedloop.serve.access import KeyRing, RateLimit
 from closedloop.serve.answer_events import feedback_event, prediction_events
+from closedloop.serve.event_intake import EventIntake
+from closedloop.serve.event_messages import EventOutcome, EventsRequest, EventsResponse
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.messages import (
     Candidate,
@@ -42,6 +46,7 @@ _SETTLE_S = 2.0
 _SETTLE_PAUSE_S = 0.05
 _FLUSH_S = 2.0
 _MAX_TOP = 5
+_MAX_BURIALS = 8
 
 
 class Service:
@@ -61,6 +66,10 @@ class Service:
         Replaces personal data in a text.
     pseudonym : callable
         Takes (user id, tenant) and returns what is stored for the user.
+    archive : callable, optional
+        Looks up a prediction that the log has no more, by its id.
+    bury : callable, optional
+        Keeps refused events, given (them, source, tenant); without it they are only refused.
     """
 
     def __init__(
@@ -73,6 +82,8 @@ class Service:
         mask: Callable[[str], str],
         pseudonym: Callable[[str, str], str],
         options: ServingOptions,
+        archive: Callable[[str], Event | None] = lambda _: None,
+        bury: Callable[[Sequence[Refused], str, str], object] = lambda *_: None,
     ) -> None:
         self.host = host
         self.watcher_answers = False
@@ -86,6 +97,12 @@ class Service:
         self._in_flight = 0
         # Two threads: a batch of long texts does not hold up the single text behind it.
         self._answering = ThreadPoolExecutor(2, thread_name_prefix="answer")
+        self._archive = archive
+        self._intake = EventIntake(mask=mask, pseudonym=pseudonym)
+        self._bury = bury
+        # One commit to the lake at a time; what waits for it is bounded below.
+        self._burying = ThreadPoolExecutor(1, thread_name_prefix="bury")
+        self._burials = 0
 
     @contextmanager
     def slot(self) -> Iterator[None]:
@@ -177,6 +194,8 @@ class Service:
             There is no such prediction, or the key does not reach it.
         EngineError
             The event log did not take it.
+        Overloaded
+            The event log does not keep up.
         """
         prediction = await self._prediction(request.prediction_id)
         if prediction is None or not key.reaches(prediction.tenant):
@@ -186,13 +205,61 @@ class Service:
             )
         comment = self._mask(request.comment) if request.comment else None
         event = feedback_event(prediction, request.feedback, comment=comment)
-        await asyncio.to_thread(self._log.append, [event])
+        await asyncio.wrap_future(self._writer.store([event]))
         return FeedbackResponse(
             feedback_id=event.event_id,
             prediction_id=prediction.event_id,
             model=prediction.model or "",
             version=prediction.model_version or 0,
         )
+
+    async def events(self, key: ApiKey, request: EventsRequest) -> EventsResponse:
+        """Store a batch of events; what is accepted is on disk when this returns.
+
+        Raises
+        ------
+        Overloaded
+            The event log, or the dead letters, do not keep up; nothing was stored.
+        EngineError
+            The event log or the lake failed; sending the same event ids again is safe.
+        """
+        self._writer.check_room(len(request.events))
+        if self._burials >= _MAX_BURIALS:
+            raise Overloaded(
+                "Events are refused faster than they can be kept as dead letters.",
+                remedy="Correct what the answers complain about, and send again after a second.",
+            )
+        taken = await asyncio.to_thread(self._intake.take, key, request.events)
+        outcomes = taken.outcomes
+        if taken.events:
+            places = await asyncio.wrap_future(self._writer.store(taken.events))
+            outcomes += [
+                EventOutcome(
+                    index=index,
+                    status="duplicate" if place is None else "accepted",
+                    event_id=event.event_id,
+                )
+                for index, event, place in zip(taken.indexes, taken.events, places, strict=True)
+            ]
+        if taken.refused:
+            await self._keep_refused(key, taken.refused)
+        counted = Counter(outcome.status for outcome in outcomes)
+        return EventsResponse(
+            accepted=counted["accepted"],
+            duplicates=counted["duplicate"],
+            refused=counted["refused"],
+            events=sorted(outcomes, key=lambda outcome: outcome.index),
+        )
+
+    async def _keep_refused(self, key: ApiKey, refused: Sequence[Refused]) -> None:
+        tenant = "default" if key.tenant == "*" else key.tenant
+        self._burials += 1
+        try:
+            await asyncio.get_running_loop().run_in_executor(
+                self._burying, self._bury, refused, f"api {key.client}", tenant
+            )
+        finally:
+            self._burials -= 1
 
     def models(self, key: ApiKey) -> ModelsResponse:
         """Return the models that a key reaches."""
@@ -233,6 +300,7 @@ class Service:
     def close(self) -> None:
         """Write what waits and end the threads."""
         self._answering.shutdown(wait=True)
+        self._burying.shutdown(wait=True)
         self._writer.close()
         self._log.close()
 
@@ -267,6 +335,8 @@ class Service:
         while found is None and _age_s(event_id) < _SETTLE_S:
             await asyncio.sleep(_SETTLE_PAUSE_S)
             found = await asyncio.to_thread(self._log.get, event_id)
+        if found is None:
+            found = await asyncio.to_thread(self._archive, event_id)
         return found if found is not None and found.kind is Kind.PREDICTION else None
 
 

@@ -109,3 +109,58 @@ def test_closing_tells_what_was_lost(log):
     closing.start()
     assert writer.close() == 2
     assert "no space" in writer.problem
+
+
+def test_what_is_stored_tells_its_places_behind_what_was_offered(tmp_path):
+    log = SqliteEventLog(tmp_path / "events.db")
+    writer = EventWriter(log)
+    writer.offer(events("a"))
+    first = writer.store(events("b", "c"))
+    second = writer.store(events("c", "d"))
+    assert [place.offset for place in first.result(10)] == [2, 3]
+    assert second.result(10)[0] is None
+    assert second.result(10)[1].offset == 4
+    writer.close()
+
+
+def test_a_failure_is_told_to_who_waits_and_what_was_offered_is_written_later(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(event_writer, "_RETRY_S", 0.001)
+    log = SqliteEventLog(tmp_path / "events.db")
+    store, begun, go = log.append, threading.Event(), threading.Event()
+    batches = []
+
+    def append(batch):
+        batches.append([event.event_id for event in batch])
+        begun.set()
+        assert go.wait(10)
+        if len(batches) == 2:
+            raise EngineError("no space", remedy="free some")
+        return store(batch)
+
+    monkeypatch.setattr(log, "append", append)
+    writer = EventWriter(log)
+    writer.offer(events("first"))
+    assert begun.wait(10)
+    writer.offer(events("offered"))
+    waiting = writer.store(events("stored"))
+    go.set()
+    with pytest.raises(EngineError, match="no space"):
+        waiting.result(10)
+    assert writer.flush(10)
+    assert batches == [["first"], ["offered", "stored"], ["offered"]]
+    assert writer.close() == 0
+
+
+def test_closing_tells_who_still_waits(log):
+    writer = EventWriter(log)
+    writer.offer(events("a"))
+    assert log.reached.wait(10)
+    waiting = writer.store(events("b"))
+    assert writer.close(timeout_s=0.01) == 2
+    with pytest.raises(EngineError):
+        waiting.result(0)
+    log.gate.set()
+    with pytest.raises(Overloaded):
+        writer.store(events("c"))
