@@ -15,9 +15,7 @@ def kafka_servers():
     quiet = logging.getLogger("mock broker")
     quiet.setLevel(logging.CRITICAL)
     # The brokers live as long as this client; others reach them by the address it tells.
-    broker = Producer(
-        {"bootstrap.servers": "unused", "test.mock.num.brokers": 1, "logger": quiet}
-    )
+    broker = Producer({"bootstrap.servers": "unused", "test.mock.num.brokers": 1, "logger": quiet})
     brokers = broker.list_topics(timeout=10).brokers.values()
     yield broker, ",".join(f"{each.host}:{each.port}" for each in brokers)
     broker.flush(5)
