@@ -194,6 +194,7 @@ def retain(
             dry_run=dry_run,
             enforce_retention_duration=False,
             keep_versions=None if force else keep or None,
+            full=True,  # also what a writer left behind that died before its commit
         )
     return Retained(
         table=table,
