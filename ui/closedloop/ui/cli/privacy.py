@@ -212,12 +212,15 @@ def _file_texts(
 
 def _lake_texts() -> Iterator[tuple[list[str], int, int | None]]:
     from closedloop.core.settings import Settings
-    from closedloop.data.lake import Lake
+    from closedloop.data.lake import Lake, named_failures
 
     lake = Lake(Settings().lake_url)
     total = sum(lake.count(table) for table in _TEXTS)
     for table, column in _TEXTS.items():
-        for batch in lake.read(table, columns=[column])[column].chunks:
-            for start in range(0, len(batch), _BATCH_TEXTS):
-                values = batch.slice(start, _BATCH_TEXTS).to_pylist()
-                yield [text for text in values if text], 0, total
+        opened = lake.open(table)
+        if opened is None:
+            continue
+        with named_failures(f"reading the lake table {table} in {lake.url}"):
+            rows = opened.to_pyarrow_dataset()
+            for batch in rows.to_batches(columns=[column], batch_size=_BATCH_TEXTS):
+                yield [text for text in batch[column].to_pylist() if text], 0, total
