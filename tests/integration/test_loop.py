@@ -15,9 +15,13 @@ from typing import Any
 import pytest
 
 from closedloop.core.ports import free_port
+from closedloop.core.settings import Settings
 from closedloop.data.lake import Lake
 from closedloop.data.simulate.dialogues import simulate_turns
 from closedloop.data.simulate.scenario import Scenario
+from closedloop.models.reference import ModelRef
+from closedloop.models.registry import Registry
+from closedloop.models.training_snapshot import named_versions, rebuild
 
 MODEL = "linden.intent.main"
 SCENARIO = Scenario(seed=5, turns=1_200, tenants=("linden",))
@@ -115,6 +119,18 @@ def test_labels_name_their_split_and_gold_is_never_trained_on(runs):
     assert len(gold) == details(runs["cold-start"], "annotate")["evaluation split"]
     trained = [s["rows"] for s in runs["cold-start"]["stages"] if s["name"] == "train"]
     assert trained[0] <= 350 - len(gold)
+
+
+def test_the_training_set_of_every_version_is_made_again_bit_for_bit(runs):
+    settings = Settings(home=runs["home"])
+    registry = Registry(settings.registry_url, settings.artifacts_url)
+    found = [
+        rebuild(Lake(settings.lake_url), version)
+        for version in registry.versions(ModelRef.parse(MODEL))
+    ]
+    assert [each.verified for each in found] == [True, True]
+    assert found[0].labels_version < found[1].labels_version
+    assert named_versions(registry).keys() == {each.labels_version for each in found}
 
 
 def test_heldout_texts_are_measured_but_never_learned_from(runs):

@@ -108,6 +108,14 @@ def test_a_key_is_rotated_and_what_is_stored_follows(closedloop, chats, home):
     assert (home / KEY_FILE).stat().st_mode & 0o077 == 0
 
 
+def test_a_row_in_brackets_is_shown_as_it_is(closedloop, tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "[/red] call 13812345678"}\n{"text": "", "x": "[/b]"}\n', "utf-8")
+    assert closedloop("privacy", "scan", path)["found"]["phone"] == 1
+    closedloop("ingest", path)
+    assert closedloop("dead-letters", "list")["count"] == 1
+
+
 def test_dead_letters_are_listed_and_replayed(closedloop, chats):
     closedloop("ingest", chats, "--map", "text=message")
     listed = closedloop("dead-letters", "list", "--reason", "future")

@@ -32,6 +32,7 @@ def list_letters(
     """
     from dataclasses import asdict
 
+    from rich.markup import escape
     from rich.table import Table
 
     from closedloop.core.settings import Settings
@@ -58,8 +59,9 @@ def list_letters(
     for letter in found[:limit]:
         raw = letter.raw or ""
         shown = raw if len(raw) <= _SHOWN_CHARS else raw[: _SHOWN_CHARS - 1] + "…"
-        table.add_row(letter.id[:12], letter.source, f"{letter.line:,}", letter.reason, shown)
-    console.print(table, markup=False)
+        cells = (letter.id[:12], letter.source, f"{letter.line:,}", letter.reason, shown)
+        table.add_row(*map(escape, cells))
+    console.print(table)
     if len(found) > limit:
         console.print(f"and {len(found) - limit:,} more (--limit)")
 

@@ -44,6 +44,7 @@ def scan(
     """
     from dataclasses import asdict
 
+    from rich.markup import escape
     from rich.progress import Progress
     from rich.table import Table
 
@@ -70,8 +71,8 @@ def scan(
     report = found.report()
     table = Table("kind", "found", "examples")
     for kind, count in report.found.items():
-        table.add_row(kind, f"{count:,}", "\n".join(report.examples.get(kind, ())))
-    console.print(table, markup=False)
+        table.add_row(kind, f"{count:,}", escape("\n".join(report.examples.get(kind, ()))))
+    console.print(table)
     share = report.texts_with / max(1, report.texts)
     console.print(
         f"{report.texts:,} texts, {report.texts_with:,} of them ({share:.1%}) with personal data"
@@ -134,6 +135,7 @@ def keys() -> None:
 
     Example: closedloop privacy keys
     """
+    from rich.markup import escape
     from rich.table import Table
 
     from closedloop.core.pseudonyms import load_pseudonyms
@@ -146,9 +148,9 @@ def keys() -> None:
     chain = load_pseudonyms(settings.root).chain
     table = Table("tenant", "generation")
     for tenant in sorted(chain.later):
-        table.add_row(tenant, str(chain.generation(tenant)))
+        table.add_row(escape(tenant), str(chain.generation(tenant)))
     table.add_row("(all others)" if chain.later else "(all)", "0")
-    console.print(table, markup=False)
+    console.print(table)
     stale = stale_rows(Lake(settings.lake_url), chain)
     for name, rows in stale.items():
         console.print(f"{name}: {rows:,} rows are under an older key", soft_wrap=True)
