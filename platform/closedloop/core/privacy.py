@@ -18,8 +18,9 @@ __all__ = ["KINDS", "Span", "find_pii", "mask", "mask_many", "names_a_person"]
 KINDS = ("phone", "email", "card", "resident_id", "iban", "address", "order")
 
 _CUE = re.compile(r"[0-9@０-９＠区县镇]")
-# Wide forms that people's numbers are typed in; a sign for a sign, so that places stay.
 _LEAST_DIGITS = 9  # of an identifier that is a telephone number
+_LONG_ENOUGH = re.compile(rf"(?:\d\D*){{{_LEAST_DIGITS}}}")
+# Wide forms that people's numbers are typed in; a sign for a sign, so that places stay.
 _WIDE = re.compile(r"[０-９＠]")
 _NARROW = {
     0xFF00 + code: 0x20 + code for code in range(0x01, 0x5F) if chr(0x20 + code) not in ",;!?:"
@@ -124,7 +125,7 @@ def names_a_person(identifier: str) -> bool:
     >>> names_a_person("whatsapp:+14155552671"), names_a_person("session-20251109123456")
     (True, False)
     """
-    if "@" not in identifier and sum(sign.isdigit() for sign in identifier) < _LEAST_DIGITS:
+    if "@" not in identifier and not _LONG_ENOUGH.search(identifier):
         return False
     # What chat systems put ahead of a number hides it from the detectors: "wa_8613812345678".
     bare = identifier.replace("_", " ").replace(":", " ")
