@@ -21,21 +21,18 @@ _CUE = re.compile(r"[0-9@０-９＠区县镇]")
 _LEAST_DIGITS = 9  # of an identifier that is a telephone number
 _LONG_ENOUGH = re.compile(rf"(?:\d\D*){{{_LEAST_DIGITS}}}")
 # Wide forms that people's numbers are typed in; a sign for a sign, so that places stay.
-_WIDE = re.compile(r"[０-９＠]")
+_WIDE = re.compile(r"[０-９＠\u00a0\u2010-\u2015\u2212]")
 _NARROW = {
     0xFF00 + code: 0x20 + code for code in range(0x01, 0x5F) if chr(0x20 + code) not in ",;!?:"
 }
-_NARROW[0x3000] = 0x20
+_NARROW |= dict.fromkeys((0x3000, 0xA0), 0x20) | dict.fromkeys(
+    (*range(0x2010, 0x2016), 0x2212), 0x2D
+)
 # Four digits with no more than a separator between: the least that a number of a person has.
 _NUMBER = re.compile(r"\d(?:[ .()/\-A-Za-z]{0,2}\d){3}")
 _ENGLISH_STREET = re.compile(r"\d[A-Za-z]?(?:[-/]\d+)?,? [A-Za-z\d]")
-_STREET_SIGNS = (
-    "tr.",
-    "traße",
-    "trasse",
-    "ox ",
-    "OX ",
-)  # of streets and boxes that end in a number
+# Of streets and boxes that end in a number.
+_STREET_SIGNS = ("tr.", "traße", "trasse", "ox ", "OX ")
 _CHINESE_STREET = re.compile(r"[路街道巷弄村里同栋幢座楼屯寨庄]")
 
 # Detectors of numbers with the strength of their proof: long check digits beat a number's
