@@ -92,6 +92,14 @@ def test_the_overview_explains_an_empty_platform(visit: Visit) -> None:
     expect(page.locator("[data-station]")).to_have_count(8)
 
 
+def test_the_explore_page_says_how_to_build_a_cube(visit: Visit) -> None:
+    page = visit("eve", "Explore")
+    expect(page.get_by_text("There is no cube yet.")).to_be_visible()
+    expect(page.get_by_text("closedloop cube refresh")).to_be_visible()
+    page.get_by_role("button", name="Look again").click()
+    expect(page.get_by_text("There is no cube yet.")).to_be_visible()
+
+
 def test_the_overview_shows_runs_as_they_come(visit: Visit, app: Any, e2e: Any) -> None:
     page = visit("eve")
     expect(page.get_by_text("The loop has not turned yet.")).to_be_visible()

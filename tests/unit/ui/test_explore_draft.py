@@ -30,7 +30,7 @@ from closedloop.ui.app.explore_draft import (
     removed,
     walk,
 )
-from closedloop.ui.app.explore_draft_filter import from_filter, to_filter
+from closedloop.ui.app.explore_draft_filter import from_filter, incomplete, to_filter
 
 FIELDS = kinds(DEFAULT)
 NAMES = ["a", "b", "退款", None]
@@ -129,7 +129,10 @@ def test_what_is_incomplete_is_left_out():
         Condition(key=3, field="hour", op=Op.FROM_TO, values=("", "")),
         Group(key=4, negated=True, parts=(Condition(key=5, field="intent"),)),
     )
-    assert to_filter(Group(key=0, parts=parts), FIELDS) == EVERYTHING
+    root = Group(key=0, parts=parts)
+    assert to_filter(root, FIELDS) == EVERYTHING
+    assert incomplete(root) == 4
+    assert incomplete(added(root, 0, Condition(key=9, field="intent", op=Op.EMPTY))) == 4
 
 
 def test_a_text_where_a_number_should_be_is_named():

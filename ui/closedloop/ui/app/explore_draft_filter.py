@@ -60,6 +60,14 @@ def to_filter(root: Group, fields: Mapping[str, Kind]) -> Filter:
     return _of_group(root, fields) or EVERYTHING
 
 
+def incomplete(root: Group) -> int:
+    """Return how many conditions lack a value, and are left out."""
+    conditions = (part for part, _ in walk(root) if isinstance(part, Condition))
+    return sum(
+        not any(part.values) and part.op not in (Op.EMPTY, Op.NOT_EMPTY) for part in conditions
+    )
+
+
 def from_filter(tree: Filter, fields: Mapping[str, Kind]) -> Group:
     """Return a filter as a draft.
 

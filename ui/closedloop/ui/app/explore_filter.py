@@ -24,7 +24,7 @@ from closedloop.ui.app.explore_draft import (
     put,
     removed,
 )
-from closedloop.ui.app.explore_draft_filter import from_filter, to_filter
+from closedloop.ui.app.explore_draft_filter import from_filter, incomplete, to_filter
 from closedloop.ui.app.markdown_text import literal
 from closedloop.ui.filter_text import from_sql, in_sql, in_words
 
@@ -80,9 +80,10 @@ def filter_form(fields: dict[str, Kind], suggest: Suggest) -> Filter:
                 st.markdown("**Filter**", width="stretch")
                 _tools()
             raise
+        left_out = incomplete(root)
         with words:
-            said = in_words(tree)
-            st.markdown(f"**Filter:** {literal(said)}", width="stretch")
+            note = f" :gray[({left_out} without a value left out)]" if left_out else ""
+            st.markdown(f"**Filter:** {literal(in_words(tree))}{note}", width="stretch")
             _tools()
         _sql(tree, fields)
     return tree
@@ -167,7 +168,7 @@ def _condition(condition: Condition, fields: dict[str, Kind], suggest: Suggest) 
         args=(key, fields),
     )
     op.selectbox(
-        "Operator",
+        f"Operator of {condition.field}",
         ops,
         key=_preset(f"op {condition.field}", key, condition.op),
         label_visibility="collapsed",
@@ -189,7 +190,7 @@ def _values(condition: Condition, kind: Kind, suggest: Suggest) -> None:
         for place, (column, name) in enumerate(((low, "from"), (high, "to"))):
             value = condition.values[place] if place < len(condition.values) else ""
             column.text_input(
-                name.capitalize(),
+                f"{field} {name}",
                 key=_preset(f"{name} {field}", key, value),
                 placeholder=f"{name} (open)",
                 label_visibility="collapsed",
@@ -200,7 +201,7 @@ def _values(condition: Condition, kind: Kind, suggest: Suggest) -> None:
     if condition.op in (Op.IS, Op.IS_NOT):
         offered = [YES, NO] if kind is Kind.FLAG else suggest(field)
         st.multiselect(
-            "Values",
+            f"Values of {field}",
             list(dict.fromkeys((*condition.values, *offered))),
             key=_preset(f"values {field}", key, list(condition.values)),
             placeholder="Choose values" if kind is Kind.FLAG else "Choose or type values",
@@ -212,7 +213,7 @@ def _values(condition: Condition, kind: Kind, suggest: Suggest) -> None:
         )
         return
     st.text_input(
-        "Text",
+        f"Text of {field}",
         key=_preset(f"text {field}", key, condition.values[0] if condition.values else ""),
         placeholder="Text",
         label_visibility="collapsed",

@@ -35,7 +35,7 @@ def main() -> None:
         return
     user = current_user()
     if user is None:
-        st.navigation([st.Page(login.page, title="Log in")], position="hidden").run()
+        st.navigation(_doors(), position="hidden").run()
         return
     st.logo(str(login.LOGO), size="large")
     chosen = st.navigation(_pages(user))
@@ -43,6 +43,14 @@ def main() -> None:
         st.markdown(f":material/person: **{user.name}**  \n{user.role.value}")
         st.button("Sign out", icon=":material/logout:", on_click=_sign_out, args=(shared,))
     chosen.run()
+
+
+def _doors() -> list[st.Page]:
+    """Return the log-in page under every page's address, which then stays for after it."""
+    return [
+        st.Page(login.page, title="Log in", default=True),
+        *(st.Page(login.page, title="Log in", url_path=path) for path in ("annotate", "explore")),
+    ]
 
 
 def _pages(user: User) -> list[st.Page]:

@@ -170,9 +170,8 @@ def _day(label: str, name: str, value: str, days: tuple[str, ...]) -> str:
         max_value=date.fromisoformat(days[-1]),
         key=_preset(name, date.fromisoformat(value)),
         format="YYYY-MM-DD",
-        required=True,
     )
-    return chosen.isoformat()
+    return chosen.isoformat() if chosen else value
 
 
 def _compose_across(view: View, chosen_by: list[str]) -> None:
