@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
-from uuid import UUID
 
 import pyarrow as pa
 
@@ -134,4 +133,5 @@ def _uuid7(milliseconds: int, tail: bytes) -> str:
     value = (milliseconds & (2**48 - 1)) << 80 | int.from_bytes(tail)
     value = value & ~(0xF << 76) | 0x7 << 76  # version
     value = value & ~(0x3 << 62) | 0x2 << 62  # variant
-    return str(UUID(int=value))
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

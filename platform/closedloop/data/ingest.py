@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -19,12 +20,15 @@ from closedloop.core.privacy import mask
 from closedloop.core.pseudonyms import Pseudonyms
 from closedloop.data.dead_letters import bury
 from closedloop.data.event import Event, Kind, derived_event_id
-from closedloop.data.event_log.protocol import EventLog
+from closedloop.data.event_log.protocol import Appended, EventLog
 from closedloop.data.lake import Lake
 from closedloop.data.log_file import LogFile, Refused, Row
 
 MAX_TEXT_CHARS = 8_000
 _BATCH_ROWS = 5_000
+# Columns that become filters of their own (`closedloop.data.interaction`).
+_ATTRIBUTES = ("merchant", "product", "region")
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 RowProgress = Callable[[int], None]  # called with the rows done so far
@@ -59,31 +63,39 @@ def ingest_file(
     seen: Counter[bytes] = Counter()
     new = duplicates = refused = done = 0
     rows = file.rows()
-    while batch := list(islice(rows, _BATCH_ROWS)):
-        events: list[Event] = []
-        dead: list[Refused] = []
-        for row in batch:
-            event = (
-                row
-                if isinstance(row, Refused)
-                else turn_from_row(row, tenant, pseudonyms, now, seen)
+    # SQLite and the disk work on one batch while the next one goes through the door.
+    with ThreadPoolExecutor(1, thread_name_prefix="append") as appending:
+        appended: Future[Appended] | None = None
+        while batch := list(islice(rows, _BATCH_ROWS)):
+            events: list[Event] = []
+            dead: list[Refused] = []
+            for row in batch:
+                event = (
+                    row
+                    if isinstance(row, Refused)
+                    else turn_from_row(row, tenant, pseudonyms, now, seen)
+                )
+                (dead if isinstance(event, Refused) else events).append(event)  # type: ignore[arg-type]
+            if appended is not None:
+                new += appended.result().new
+                duplicates += appended.result().duplicates
+                progress(done)
+            appended = appending.submit(log.append, events)
+            refused += len(dead)
+            bury(
+                lake,
+                dead,
+                source=file.path.name,
+                tenant=tenant,
+                pseudonyms=pseudonyms,
+                at=now,
+                user_key=file.user_column,
             )
-            (dead if isinstance(event, Refused) else events).append(event)  # type: ignore[arg-type]
-        appended = log.append(events)
-        new += appended.new
-        duplicates += appended.duplicates
-        refused += len(dead)
-        bury(
-            lake,
-            dead,
-            source=file.path.name,
-            tenant=tenant,
-            pseudonyms=pseudonyms,
-            at=now,
-            user_key=file.user_column,
-        )
-        done += len(batch)
-        progress(done)
+            done += len(batch)
+        if appended is not None:
+            new += appended.result().new
+            duplicates += appended.result().duplicates
+    progress(done)
     return Ingested(new=new, duplicates=duplicates, refused=refused)
 
 
@@ -92,11 +104,16 @@ def turn_from_row(
 ) -> Event | Refused:
     """Take one row through the door: a masked turn with a pseudonym, or why it was refused."""
     values = row.values
-    raw = json.dumps(values | row.extra, ensure_ascii=False, default=str)
+    raw = _encode(values | row.extra)
 
     def refuse(reason: str) -> Refused:
         return Refused(line=row.line, reason=reason, raw=raw)
 
+    try:
+        content = hashlib.blake2b(raw.encode(), digest_size=16).digest()
+    except UnicodeEncodeError:
+        raw = raw.encode("utf-8", "replace").decode()
+        return refuse("a text is no Unicode: it has half of a surrogate pair")
     text = values.get("text")
     if not isinstance(text, str) or not text.strip():
         return refuse(
@@ -116,9 +133,7 @@ def turn_from_row(
         return refuse(f"the time {ts.isoformat()} lies in the future")
 
     owner = str(values.get("tenant") or tenant)
-    content = hashlib.blake2b(raw.encode(), digest_size=16).digest()
     seen[content] += 1  # equal rows of one file are different turns
-    label = values.get("label")
     user_id = values.get("user_id")
     return Event(
         event_id=derived_event_id(ts or _EPOCH, owner, content.hex(), str(seen[content])),
@@ -130,8 +145,18 @@ def turn_from_row(
         turn=turn,
         user_id=None if user_id in (None, "") else pseudonyms.of(str(user_id), tenant=owner),
         text=mask(text),
-        attributes={} if label in (None, "") else {"label": str(label).strip()},
+        attributes=_attributes(row.extra, values.get("label")),
     )
+
+
+def _attributes(extra: dict[str, Any], label: Any) -> dict[str, str]:
+    """Return what analysis knows by name among a file's other columns, and the label."""
+    kept = {
+        name: mask(str(extra[name]))
+        for name in _ATTRIBUTES
+        if name in extra and extra[name] not in (None, "")
+    }
+    return kept if label in (None, "") else kept | {"label": str(label).strip()}
 
 
 def _time(value: Any) -> datetime | None:

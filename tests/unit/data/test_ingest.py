@@ -116,3 +116,49 @@ def test_kinds_go_to_their_tables(log, lake):
     )
     drain_to_lake(log, lake)
     assert [lake.count(t) for t in ("turns", "predictions", "feedback")] == [1, 2, 1]
+
+
+def test_a_malformed_text_costs_only_its_row(tmp_path, log, lake):
+    """Half of a surrogate pair, as broken clients send it: no log can hold it."""
+    path = write(
+        tmp_path / "a.jsonl", ['{"text": "one"}', '{"text": "\\ud800"}', '{"text": "two"}']
+    )
+    loaded = load(path, log, lake)
+    assert (loaded.new, loaded.refused) == (2, 1)
+    [letter] = lake.read("dead_letters").to_pylist()
+    assert (letter["line"], "surrogate" in letter["reason"]) == (2, True)
+
+
+def test_an_oversized_row_costs_only_itself(tmp_path, log, lake):
+    path = write(tmp_path / "a.csv", ["text", "one", "x" * 8_001, "two"])
+    assert (load(path, log, lake).new, lake.count("dead_letters")) == (2, 1)
+
+
+def test_a_future_dated_row_costs_only_itself(tmp_path, log, lake):
+    future = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+    path = write(tmp_path / "a.csv", ["text,ts", f"later,{future}", "now,2026-01-01"])
+    assert (load(path, log, lake).new, lake.count("dead_letters")) == (1, 1)
+
+
+def test_columns_that_analysis_knows_become_attributes(tmp_path, log, lake):
+    path = write(
+        tmp_path / "a.csv",
+        ["text,merchant,region,product,note", "hi,m-1,GB,,secret", "ho,ann@example.org,,p,"],
+    )
+    load(path, log, lake)
+    first, second = (logged.event.attributes for logged in log.read(START, limit=9).events)
+    assert first == {"merchant": "m-1", "region": "GB"}
+    assert second == {"merchant": "<EMAIL>", "product": "p"}
+
+
+def test_batches_are_counted_to_the_last_row(tmp_path, log, lake):
+    path = write(tmp_path / "a.csv", ["text", *(f"text {i}" for i in range(12_345))])
+    seen = []
+    file = LogFile(path=path, mapping={})
+    done = ingest_file(
+        file, log=log, lake=lake, tenant="shop", pseudonyms=NAMES, progress=seen.append
+    )
+    assert (done.new, seen[-1], seen == sorted(seen)) == (12_345, 12_345, True)
+    assert [e.event.text for e in log.read(START, limit=20_000).events] == [
+        f"text {i}" for i in range(12_345)
+    ]

@@ -29,6 +29,9 @@ from closedloop.data.event_log.protocol import (
 from closedloop.data.event_log.sqlite_retention import apply_retention
 
 _PARTITION = 0
+# Rows of one statement, four values each: other threads run while it does, and SQLite takes no
+# more than 32,766 values.
+_INSERT_VALUES = 4 * 1_000
 _TABLES = """
     CREATE TABLE IF NOT EXISTS event (
         offset INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -104,7 +107,7 @@ class SqliteEventLog:
                 )
             }
             stored_ms = time.time_ns() // 1_000_000
-            fresh: list[tuple[int, str, str, int]] = []
+            fresh: list[object] = []
             places: list[Place | None] = []
             for event_id, payload in rows:
                 if event_id in known:
@@ -112,12 +115,15 @@ class SqliteEventLog:
                     continue
                 known.add(event_id)
                 offset += 1
-                fresh.append((offset, event_id, payload, stored_ms))
+                fresh += (offset, event_id, payload, stored_ms)
                 places.append(Place(_PARTITION, offset))
-            self._connection.executemany(
-                "INSERT INTO event (offset, event_id, payload, stored_ms) VALUES (?, ?, ?, ?)",
-                fresh,
-            )
+            for begin in range(0, len(fresh), _INSERT_VALUES):
+                values = fresh[begin : begin + _INSERT_VALUES]
+                run(
+                    "INSERT INTO event (offset, event_id, payload, stored_ms) VALUES "
+                    + ",".join(["(?,?,?,?)"] * (len(values) // 4)),
+                    values,
+                )
             run("COMMIT")
         except BaseException:
             run("ROLLBACK")
