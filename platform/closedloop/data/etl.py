@@ -48,6 +48,9 @@ _STAGING = "_etl"
 # Compressed bytes of source that one task of a shuffle takes; unpacked they are five to ten
 # times as many, and a task sorts them within an executor's share of memory.
 _TASK_BYTES = 24 << 20
+# Groups that a task aggregates by hashing, a few hundred bytes each, before it takes to
+# sorting; Spark's default of 128 sorts nearly always.
+_HASHED_GROUPS = 100_000
 _MADE_OF_INTERACTIONS = {"dialogues": dialogues, "daily": daily, "features": features}
 _DATED_BY = {"interactions": "ts", "dialogues": "started", "features": "started"}
 
@@ -160,6 +163,7 @@ def update(
     steps = len(plan.behind) + 1
     days = days_to_make(session, plan, margin_days=margin_days)
     session.conf.set("spark.sql.shuffle.partitions", str(_tasks(session, plan, days)))
+    session.conf.set("spark.sql.objectHashAggregate.sortBased.fallbackThreshold", _HASHED_GROUPS)
     progress(1, steps)
     staging = Path(lake.url, _STAGING, uuid.uuid4().hex)
     rows = {}

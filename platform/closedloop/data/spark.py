@@ -12,9 +12,10 @@ import shutil
 import tempfile
 import threading
 import time
+import uuid
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -40,8 +41,15 @@ _SHARED_CONF = {
     "spark.driver.bindAddress": "127.0.0.1",
 }
 
+# The JVM that works. Throughput counts, pauses do not; with few cores, G1's threads compete.
+_WORKER_JAVA = "-XX:+UseParallelGC"
+# A JVM that only plans or keeps count: the quick compiler alone leaves the cores to the worker.
+_IDLE_JAVA = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:CICompilerCount=1"
+_RAY_APP = "closedloop"
+_END_S = 5.0
 _LOOK_S = 0.5
-_ALONE_S = 15.0  # longer than an executor takes to start or to be started again
+_FIRST_S = 60.0  # what an executor may take to start
+_ALONE_S = 20.0  # Ray starts a lost one again, but RayDP may not take it back (#364)
 
 
 class Engine(StrEnum):
@@ -97,7 +105,7 @@ def spark_session(
             ) from None
         finally:
             if engine is Engine.RAY:
-                _stop_on_ray(started_ms)
+                _stop_on_ray(session, started_ms)
             else:
                 session.stop()
             _end_jvm()
@@ -138,17 +146,17 @@ def _executors_watched(session: SparkSession, lost: threading.Event) -> Iterator
     context = session.sparkContext
 
     def watch() -> None:
-        seen = time.monotonic()
+        seen, patience_s = time.monotonic(), _FIRST_S
         while not ended.wait(_LOOK_S):
-            # The driver counts as one; a fresh session may still wait for its first.
+            # The driver counts as one.
             if context._jsc.sc().getExecutorMemoryStatus().size() > 1:
-                seen = time.monotonic()
-            elif time.monotonic() - seen > _ALONE_S:
+                seen, patience_s = time.monotonic(), _ALONE_S
+            elif time.monotonic() - seen > patience_s:
                 lost.set()
                 context.cancelAllJobs()
 
     watcher = threading.Thread(target=watch, name="spark-executors", daemon=True)
-    if not context.master.startswith("local"):
+    if not (context.master or "").startswith("local"):
         watcher.start()
     try:
         yield
@@ -163,7 +171,7 @@ def _local(size: SparkSize, conf: dict[str, str]) -> SparkSession:
 
     builder = SparkSession.builder.master(f"local[{size.executors * size.cores}]")
     builder = builder.appName("closedloop").config("spark.driver.memory", size.memory)
-    for key, value in conf.items():
+    for key, value in (conf | {"spark.driver.extraJavaOptions": _WORKER_JAVA}).items():
         builder = builder.config(key, value)
     try:
         session = builder.getOrCreate()
@@ -187,13 +195,21 @@ def _on_ray(size: SparkSize, conf: dict[str, str]) -> SparkSession:
         )
     try:
         session = raydp.init_spark(
-            app_name="closedloop",
+            app_name=f"{_RAY_APP}-{uuid.uuid4().hex[:8]}",  # names its master, which ends later
             num_executors=size.executors,
             executor_cores=size.cores,
             executor_memory=size.memory,
-            configs=conf,
+            configs=conf
+            | {
+                "spark.executor.extraJavaOptions": _WORKER_JAVA,
+                "spark.driver.extraJavaOptions": _IDLE_JAVA,
+                "spark.ray.raydp_app_master.extraJavaOptions": _IDLE_JAVA,
+            },
         )
     except Exception as error:
+        with suppress(Exception):  # else the next session would find half of this one
+            raydp.stop_spark()
+        _end_jvm()
         raise EngineError(
             f"Spark on Ray did not start: {first_line(error)}",
             remedy="Look for free CPUs and memory in 'closedloop status', or use --engine local.",
@@ -202,10 +218,18 @@ def _on_ray(size: SparkSize, conf: dict[str, str]) -> SparkSession:
     return session
 
 
-def _stop_on_ray(started_ms: int) -> None:
+def _stop_on_ray(session: SparkSession, started_ms: int) -> None:
+    import ray
     import raydp
 
+    master = f"{session.sparkContext.appName}_SPARK_MASTER"
     raydp.stop_spark()
+    with suppress(ValueError):  # it ended as it should
+        actor = ray.get_actor(master)
+        # It fails to end itself where it lost what it should end first.
+        with suppress(ray.exceptions.RayError):
+            ray.wait([actor.get_actor_id.remote()], timeout=_END_S)
+        ray.kill(actor)
     # Each Ray JVM of this session unpacked its native library into a folder named after the
     # moment, whatever temp folder Ray was given; nothing else removes them.
     for folder in Path("/tmp/ray").glob("[0-9]" * 13):

@@ -1,0 +1,157 @@
+"""kill -9 of Spark's executors on RayDP, again and again: no row is lost or counted twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from closedloop.actors.cluster import NAMESPACE, prepare_ray
+from closedloop.core.settings import Settings
+from closedloop.data.etl import run_etl
+from closedloop.data.event import Event, Kind, derived_event_id, to_table
+from closedloop.data.lake import Lake
+from closedloop.data.spark import Engine, SparkSize
+
+pytestmark = [pytest.mark.ray, pytest.mark.spark, pytest.mark.timeout(1500)]
+KILLS = 20
+EXECUTORS = 5
+MEMORY_MB = 512
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def ray_folder():
+    """Start a cluster of its own, whose processes are told by their folder."""
+    import ray
+
+    before = dict(os.environ)
+    folder = Path(tempfile.mkdtemp(prefix="cl-kill-"))  # short: a socket's path has a limit
+    try:
+        prepare_ray(Settings(home=folder / "home"))
+        ray.init(
+            num_cpus=EXECUTORS + 2,
+            namespace=NAMESPACE,
+            include_dashboard=False,
+            log_to_driver=False,
+            _temp_dir=str(folder),
+        )
+        yield folder
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def executors(folder):
+    """The process ids of this cluster's executors: Ray's Java workers with their memory."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if f"-Xmx{MEMORY_MB}M".encode() in words and any(
+                str(folder).encode() in word for word in words
+            ):
+                found.append(int(process.name))
+    return found
+
+
+class Killer:
+    """Kills executors of a session at work, one by one; those that Ray started again too."""
+
+    def __init__(self, folder, kills):
+        self._folder = folder
+        self._left = kills
+        self._draw = random.Random(7)
+        self._killing = None
+        self.killed = []
+
+    def begin(self, step, steps):
+        """Is told of the ETL's steps; the first one means that a session is at work."""
+        if step == 1 and self._left:
+            self.end()
+            self._killing = threading.Thread(target=self._kill)
+            self._killing.start()
+
+    def end(self):
+        if self._killing:
+            self._killing.join()
+
+    def _kill(self):
+        for _ in range(min(self._left, EXECUTORS)):
+            time.sleep(self._draw.uniform(0.05, 0.8))
+            for victim in self._draw.sample(found := executors(self._folder), len(found))[:1]:
+                with suppress(ProcessLookupError):
+                    os.kill(victim, signal.SIGKILL)
+                    self.killed.append(victim)
+                    self._left -= 1
+
+
+def talk(number):
+    """A dialogue of two turns, the first of them disliked."""
+    turns = [
+        Event(
+            event_id=derived_event_id(START, str(number), str(turn)),
+            ts=START + timedelta(minutes=number, seconds=turn),
+            tenant="a",
+            kind=Kind.PREDICTION,
+            dialogue_id=f"d{number}",
+            turn=turn,
+            user_id=f"u{number}",
+            text=f"question {number}",
+            model="a.intent.main",
+            model_version=1,
+            prediction="track",
+            confidence=0.9,
+        )
+        for turn in (1, 2)
+    ]
+    thumb = Event(
+        event_id=derived_event_id(START, str(number), "thumb"),
+        ts=turns[-1].ts,
+        tenant="a",
+        kind=Kind.FEEDBACK,
+        feedback="down",
+        refers_to=turns[0].event_id,
+    )
+    return turns, thumb
+
+
+def test_no_row_is_lost_or_counted_twice(tmp_path, ray_folder):
+    lake = Lake(str(tmp_path / "lake"))
+    sent, killed = [], 0
+    while killed < KILLS:
+        talks = [talk(number) for number in range(len(sent) // 2, len(sent) // 2 + 200)]
+        fresh = [turn for turns, _ in talks for turn in turns]
+        sent += fresh
+        lake.append("predictions", to_table(fresh))
+        lake.append("feedback", to_table(thumb for _, thumb in talks))
+        # A run may take three sessions; the third is left alone.
+        killer = Killer(ray_folder, min(2 * EXECUTORS, KILLS - killed))
+        run_etl(
+            lake,
+            engine=Engine.RAY,
+            size=SparkSize(executors=EXECUTORS, cores=1, memory=f"{MEMORY_MB}m"),
+            log_file=tmp_path / "spark.log",
+            progress=killer.begin,
+        )
+        killer.end()
+        killed += len(killer.killed)
+        rows = lake.read("interactions").to_pylist()
+        assert sorted(r["event_id"] for r in rows) == sorted(e.event_id for e in sent)
+        assert sum(r["feedback"] == "down" for r in rows) == len(sent) // 2
+        dialogues = lake.read("dialogues").to_pylist()
+        assert sorted(d["dialogue_id"] for d in dialogues) == sorted({e.dialogue_id for e in sent})
+        assert sum(r["turns"] for r in lake.read("daily").to_pylist()) == len(sent)
+        assert lake.read("features").num_rows == len(dialogues)
+    assert not any(Path(lake.url, "_etl").iterdir())
