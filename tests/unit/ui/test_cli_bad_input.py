@@ -113,7 +113,7 @@ def test_ingest_says_where_refused_rows_are(tmp_path):
     )
     assert ended.returncode == 0
     assert "1 new rows, 0 known already, 1 refused" in ended.stderr
-    assert "dead_letters" in ended.stderr
+    assert "closedloop dead-letters list" in ended.stderr
 
 
 def test_a_role_that_does_not_exist(closedloop):
