@@ -1,6 +1,6 @@
 """Simulated interactions in bulk: what the ETL would have written, a million rows a second or so.
 
-Who asks what, in which words, comes from :func:`~closedloop.data.simulate.dialogues.simulate_turns`;
+Who asks what, in which words, comes from `closedloop.data.simulate.dialogues.simulate_turns`;
 merchants, products and regions have the long tails that real ones have, so that a few are in
 half of the traffic and thousands in a handful of turns. For load tests and benchmarks.
 """
