@@ -40,6 +40,7 @@ def main() -> None:
         page.get_by_role("button", name="Log in").click()
         _overview(page, given.outdir / "overview.png")
         _annotate(page, given.outdir / "annotate.png")
+        _explore(page, given.outdir / "explore.png")
         browser.close()
 
 
@@ -55,6 +56,34 @@ def _annotate(page: Any, file: Path) -> None:
     page.get_by_test_id("stSidebarNav").get_by_text("Annotate").click()
     page.get_by_test_id("task-card").wait_for()
     _settle(page)
+    page.screenshot(path=file)
+
+
+def _explore(page: Any, file: Path) -> None:
+    """Photograph a filter with its figures and a dialogue; an engineer's page, and of a cube."""
+    if not page.get_by_test_id("stSidebarNav").get_by_text("Explore", exact=True).count():
+        print("no Explore page for this person: log in as an engineer")
+        return
+    page.get_by_test_id("stSidebarNav").get_by_text("Explore", exact=True).click()
+    figures = page.get_by_role("grid", name="Figures by intent")
+    nothing = page.get_by_text("There is no cube yet.")
+    figures.or_(nothing).wait_for()
+    if nothing.is_visible():
+        print("no cube: closedloop etl run, then closedloop cube refresh")
+        return
+    page.get_by_text("As SQL").click()
+    condition = "language = 'zh' AND (intent LIKE 're%' OR feedback = 'down')"
+    page.get_by_label("Condition, as behind WHERE").fill(condition)
+    page.get_by_role("button", name="Use this condition").click()
+    page.get_by_text("language is zh and (intent starts with re or feedback is down)").wait_for()
+    page.get_by_text("Compare with the period before").click()
+    figures.locator(".change").first.wait_for()
+    page.get_by_text("As SQL").click()
+    figures.get_by_role("gridcell").nth(9).click()
+    page.get_by_role("grid", name="Turns behind the cell").wait_for()
+    page.set_viewport_size({**_VIEWPORT, "height": 1720})
+    _settle(page)
+    page.get_by_role("heading", name="Explore").scroll_into_view_if_needed()
     page.screenshot(path=file)
 
 

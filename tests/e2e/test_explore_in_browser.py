@@ -250,7 +250,7 @@ def test_a_cell_leads_to_its_dialogues_by_keyboard(visit: Visit, cube: Cube) -> 
         )
     )
     whole = cube.interactions(same, limit=100)
-    expect(dialogue).to_contain_text(f"{whole.height} turns")
+    expect(dialogue).to_contain_text(f"{whole.height} turn")
     for text in whole["text"]:
         expect(dialogue.get_by_text(text).first).to_be_visible()
 

@@ -78,6 +78,7 @@ class Grid {
     const made = element("td", this.data.columns[column].number ? "number" : "text");
     made.setAttribute("role", "gridcell");
     made.tabIndex = -1;
+    if (this.data.columns[column].wraps) made.classList.add("wraps");
     if (cell.shade) made.style.setProperty("--shade", cell.shade);
     if (cell.chosen) made.classList.add("chosen");
     made.append(element("span", "value", cell.text));

@@ -25,6 +25,7 @@ class GridColumn:
 
     title: str
     number: bool = False
+    wraps: bool = False  # long text may take several lines
     order: str | None = None  # what a click on the heading asks for
     sorted: str = ""  # ascending, descending
     help: str = ""

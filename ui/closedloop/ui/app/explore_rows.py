@@ -51,7 +51,9 @@ def show_rows(cube: Cube, where: Filter, said: str, token: str) -> None:
         rows = cube.interactions(where, limit=_PER_PAGE, offset=page * _PER_PAGE).to_dicts()
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.subheader("Dialogues", anchor=False, width="content")
-        st.markdown(f"{turns:,} turns: {literal(said)}", width="stretch")
+        st.markdown(
+            f"{turns:,} {'turn' if turns == 1 else 'turns'}: {literal(said)}", width="stretch"
+        )
         _pager(page, turns)
     if not rows:
         st.info("No turn is behind this cell.", icon=":material/search_off:")
@@ -67,7 +69,10 @@ def show_rows(cube: Cube, where: Filter, said: str, token: str) -> None:
 
     opened = st.session_state.get(_OPEN)
     data_grid(
-        [GridColumn(title=name, number=name == "confidence") for name in _COLUMNS],
+        [
+            GridColumn(title=name, number=name == "confidence", wraps=name == "text")
+            for name in _COLUMNS
+        ],
         [_row(row, chosen=row["event_id"] == opened) for row in rows],
         label="Turns behind the cell",
         token=place,
@@ -131,7 +136,7 @@ def _show_dialogue(cube: Cube, chosen: Mapping[str, Any]) -> None:
     with st.container(border=True, key="explore_dialogue", gap="small"):
         st.markdown(
             f"**Dialogue {literal(str(chosen['dialogue_id'] or '(without id)'))}** · "
-            f"{len(turns)} turns · {literal(str(chosen['tenant']))} · "
+            f"{_counted(len(turns))} · {literal(str(chosen['tenant']))} · "
             f"{literal(str(chosen['channel'] or 'no channel'))}"
         )
         for row in turns:
@@ -163,7 +168,12 @@ def _row(row: Mapping[str, Any], *, chosen: bool) -> GridRow:
         str(row["channel"] or "–"),
         str(row["tenant"]),
     )
-    return GridRow(cells=tuple(GridCell(text=text, leads=True, chosen=chosen) for text in texts))
+    cells = tuple(GridCell(text=text, leads=True) for text in texts)
+    return GridRow(cells=cells, kind="chosen" if chosen else "")
+
+
+def _counted(turns: int) -> str:
+    return "1 turn" if turns == 1 else f"{turns:,} turns"
 
 
 def _signs(row: Mapping[str, Any]) -> str:

@@ -116,9 +116,8 @@ def _cell(
         before = figure(column.measure, cell.before)
         title = f"{before} from {view.before[0]} to {view.before[1]}"
         change = f"was {before}"
-        if cell.change is not None:
-            arrow = "▲" if cell.change > 0 else "▼" if cell.change < 0 else "="
-            change = f"{arrow} {abs(cell.change):.1%}, was {before}"
+        if said := _changed(cell, column.measure):
+            change = f"{said}, was {before}"
     shade = 0.0
     if not row.kind and cell.value and largest > 0:
         shade = round(max(0.0, cell.value / largest), 3)
@@ -130,6 +129,15 @@ def _cell(
         leads=True,
         chosen=chosen,
     )
+
+
+def _changed(cell: Cell, measure: str) -> str:
+    if cell.change is None or cell.value is None or cell.before is None:
+        return ""
+    arrow = "▲" if cell.change > 0 else "▼" if cell.change < 0 else "="
+    if measure.endswith("_rate"):  # a percentage of a percentage would mislead
+        return f"{arrow} {abs(cell.value - cell.before) * 100:.1f} points"
+    return f"{arrow} {abs(cell.change):.1%}"
 
 
 def _largest(table: Pivot, place: int, *, pooled: bool) -> float:
