@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -152,11 +153,17 @@ def turn_from_row(
 def _attributes(extra: dict[str, Any], label: Any) -> dict[str, str]:
     """Return what analysis knows by name among a file's other columns, and the label."""
     kept = {
-        name: mask(str(extra[name]))
+        name: _mask_name(str(extra[name]))
         for name in _ATTRIBUTES
         if name in extra and extra[name] not in (None, "")
     }
     return kept if label in (None, "") else kept | {"label": str(label).strip()}
+
+
+@lru_cache(maxsize=65_536)
+def _mask_name(name: str) -> str:
+    """Mask the name of a merchant or region; the same few come again and again."""
+    return mask(name)
 
 
 def _time(value: Any) -> datetime | None:
