@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -15,12 +16,16 @@ from closedloop.core.pseudonyms import KeyChain, Pseudonyms
 from closedloop.data.dead_letters import bury, dead_letters
 from closedloop.data.drain import drain_to_lake
 from closedloop.data.event import SCHEMA, Event, Kind, new_event_id
+from closedloop.data.event_log.opening import open_event_log
 from closedloop.data.event_log.protocol import START, Retention
 from closedloop.data.event_log.sqlite import SqliteEventLog
 from closedloop.data.event_lookup import find_event
 from closedloop.data.lake import Lake
+from closedloop.models.reference import ModelRef
+from closedloop.models.registry import Champion
 from closedloop.serve.access import KeyRing
 from closedloop.serve.api import build_app
+from closedloop.serve.catalog import Catalog
 from closedloop.serve.client import Client
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.model_host import ModelHost
@@ -32,6 +37,16 @@ KEYS = {
     "cl_all": ApiKey(id="2", client="operations", tenant="*", created_at=0.0),
 }
 NAMES = Pseudonyms(KeyChain(first=bytes(32)))
+
+
+class Model:
+    """Answers 'refund'."""
+
+    def __init__(self, champion):
+        pass
+
+    def predict_many(self, texts):
+        return [SimpleNamespace(label="refund", confidence=0.75, top=()) for _ in texts]
 
 
 class GatedLog(SqliteEventLog):
@@ -61,13 +76,13 @@ def check(presented):
 class Api:
     """The application, its parts, and calls to it."""
 
-    def __init__(self, folder, **options):
-        self.log = GatedLog(folder / "events.db")
+    def __init__(self, folder, log=None, **options):
+        self.log = log or GatedLog(folder / "events.db")
         self.lake = Lake(str(folder / "lake"))
         options = ServingOptions(**options)
         self.writer = EventWriter(self.log, capacity_events=options.buffer_events)
         self.service = Service(
-            host=ModelHost(lambda champion: None),
+            host=ModelHost(Model),
             keys=KeyRing(check),
             log=self.log,
             writer=self.writer,
@@ -120,7 +135,7 @@ def make_api(tmp_path):
 
     yield make
     for api in made:
-        api.log.gate.set()
+        getattr(api.log, "gate", threading.Event()).set()
         api.service.close()
 
 
@@ -290,6 +305,25 @@ def test_feedback_finds_a_prediction_that_only_the_lake_has(api):
     response = api.post(body, path="/v1/feedback")
     assert response.status_code == 201, response.text
     assert api.events()[-1].prediction == "refund"
+
+
+def test_two_replicas_on_kafka_share_events_predictions_and_feedback(make_api, new_log_url):
+    url = new_log_url("kafka")
+    one, other = (make_api(log=open_event_log(url)) for _ in range(2))
+    ref = ModelRef.parse("shop.intent.m")
+    one.service.host.apply(Catalog.of([Champion(ref=ref, version=3, path="/m", sha256="")]))
+    answered = one.post({"text": "hi", "dialogue_id": "d"}, path=f"/v1/models/{ref}:predict")
+    prediction_id = answered.json()["predictions"][0]["prediction_id"]
+    feedback = {"prediction_id": prediction_id, "feedback": "down"}
+    assert other.post(feedback, path="/v1/feedback").status_code == 201
+    event = {"event_id": new_event_id(), "text": "call 13812345678", "dialogue_id": "d"}
+    assert other.send(event, event)["duplicates"] == 1
+    # Another replica cannot know it is there; the drain does.
+    assert one.send(event)["accepted"] == 1
+    assert one.writer.flush(10)
+    drain_to_lake(one.log, one.lake)
+    assert [one.lake.count(t) for t in ("turns", "predictions", "feedback")] == [1, 1, 1]
+    assert one.lake.read("turns")["text"].to_pylist() == ["call <PHONE>"]
 
 
 def test_the_client_sends_events_and_its_retries_store_them_once(api):
