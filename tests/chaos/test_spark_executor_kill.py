@@ -67,34 +67,33 @@ def executors(folder):
 
 
 class Killer:
-    """Kills executors of a session at work, one by one; those that Ray started again too."""
+    """Kills the executors of a session one by one, while its jobs run."""
 
     def __init__(self, folder, kills):
         self._folder = folder
         self._left = kills
         self._draw = random.Random(7)
         self._killing = None
-        self.killed = []
+        self.killed = set()
 
     def begin(self, step, steps):
         """Is told of the ETL's steps; the first one means that a session is at work."""
-        if step == 1 and self._left:
+        if step == 1 and step < steps and self._left:
             self.end()
-            self._killing = threading.Thread(target=self._kill)
+            self._killing = threading.Thread(target=self._kill, args=(executors(self._folder),))
             self._killing.start()
 
     def end(self):
         if self._killing:
             self._killing.join()
 
-    def _kill(self):
-        for _ in range(min(self._left, EXECUTORS)):
+    def _kill(self, victims):
+        for victim in victims[: self._left]:
             time.sleep(self._draw.uniform(0.05, 0.8))
-            for victim in self._draw.sample(found := executors(self._folder), len(found))[:1]:
-                with suppress(ProcessLookupError):
-                    os.kill(victim, signal.SIGKILL)
-                    self.killed.append(victim)
-                    self._left -= 1
+            with suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+                self.killed.add(victim)
+        self._left -= len(self.killed & set(victims))
 
 
 def talk(number):
@@ -129,7 +128,7 @@ def talk(number):
 
 def test_no_row_is_lost_or_counted_twice(tmp_path, ray_folder):
     lake = Lake(str(tmp_path / "lake"))
-    sent, killed = [], 0
+    sent, killed, attempts = [], 0, 0
     while killed < KILLS:
         talks = [talk(number) for number in range(len(sent) // 2, len(sent) // 2 + 200)]
         fresh = [turn for turns, _ in talks for turn in turns]
@@ -138,7 +137,7 @@ def test_no_row_is_lost_or_counted_twice(tmp_path, ray_folder):
         lake.append("feedback", to_table(thumb for _, thumb in talks))
         # A run may take three sessions; the third is left alone.
         killer = Killer(ray_folder, min(2 * EXECUTORS, KILLS - killed))
-        run_etl(
+        report = run_etl(
             lake,
             engine=Engine.RAY,
             size=SparkSize(executors=EXECUTORS, cores=1, memory=f"{MEMORY_MB}m"),
@@ -147,6 +146,7 @@ def test_no_row_is_lost_or_counted_twice(tmp_path, ray_folder):
         )
         killer.end()
         killed += len(killer.killed)
+        attempts += report.attempts
         rows = lake.read("interactions").to_pylist()
         assert sorted(r["event_id"] for r in rows) == sorted(e.event_id for e in sent)
         assert sum(r["feedback"] == "down" for r in rows) == len(sent) // 2
@@ -154,4 +154,5 @@ def test_no_row_is_lost_or_counted_twice(tmp_path, ray_folder):
         assert sorted(d["dialogue_id"] for d in dialogues) == sorted({e.dialogue_id for e in sent})
         assert sum(r["turns"] for r in lake.read("daily").to_pylist()) == len(sent)
         assert lake.read("features").num_rows == len(dialogues)
+    assert attempts > KILLS // (2 * EXECUTORS)  # sessions died with all their executors
     assert not any(Path(lake.url, "_etl").iterdir())

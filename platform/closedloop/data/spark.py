@@ -49,7 +49,9 @@ _RAY_APP = "closedloop"
 _END_S = 5.0
 _LOOK_S = 0.5
 _FIRST_S = 60.0  # what an executor may take to start
-_ALONE_S = 20.0  # Ray starts a lost one again, but RayDP may not take it back (#364)
+# A fresh session is at work sooner than an executor that Ray starts again, if RayDP takes that
+# one back at all (#364). While others live, it may.
+_ALONE_S = 3.0
 
 
 class Engine(StrEnum):
