@@ -32,7 +32,7 @@ def chart(table: Pivot, view: View) -> Figure | None:
 def _lines_across(table: Pivot) -> Figure:
     import plotly.graph_objects as go
 
-    places = [column.title for column in table.columns[1:]]
+    places = [_point(column.title) for column in table.columns[1:]]
     figure = go.Figure()
     for row, colour in zip(table.groups[:_MAX_LINES], _COLOURS, strict=False):
         values = [cell.value for cell in row.cells[1:]]
@@ -48,12 +48,14 @@ def _lines(table: Pivot, view: View) -> Figure:
     lines: dict[str, list[tuple[str, Any, Any]]] = {}
     for row in table.groups:
         name = " · ".join(row.labels[1:]) or view.measures[0]
-        lines.setdefault(name, []).append((row.labels[0], row.cells[0].value, row.cells[0].before))
+        lines.setdefault(name, []).append(
+            (_point(row.labels[0]), row.cells[0].value, row.cells[0].before)
+        )
     largest = sorted(lines, key=lambda name: -sum(value or 0 for _, value, _ in lines[name]))
     figure = go.Figure()
     for name, colour in zip(largest[:_MAX_LINES], _COLOURS, strict=False):
         at, values, before = zip(*lines[name], strict=True)
-        if view.compare:
+        if view.compare and any(value is not None for value in before):
             figure.add_scatter(
                 x=at,
                 y=before,
@@ -89,7 +91,7 @@ def _styled(figure: Figure, view: View, table: Pivot) -> Figure:
         margin={"l": 8, "r": 8, "t": 36, "b": 8},
         title={"text": MEASURES[measure], "font_size": 14, "x": 0},
         showlegend=len(figure.data) > 1,
-        legend={"orientation": "h", "y": -0.12},
+        legend={"orientation": "h", "y": -0.16},
         bargap=0.25,
         hovermode="closest" if bars else "x unified",
         yaxis={"automargin": True},
@@ -97,11 +99,16 @@ def _styled(figure: Figure, view: View, table: Pivot) -> Figure:
     axis = figure.update_xaxes if bars else figure.update_yaxes
     axis(rangemode="tozero", tickformat=".1%" if measure.endswith("_rate") else ",")
     if not bars:
-        figure.update_xaxes(type="category", nticks=8)
+        figure.update_xaxes(type="category", nticks=7, tickangle=0)
         figure.update_traces(mode="lines+markers")
     else:
         figure.update_yaxes(type="category")
     return figure
+
+
+def _point(label: str) -> str:
+    """Return a point in time as short as it stays clear: a day without its year."""
+    return label[5:] if len(label) == 10 else label
 
 
 def _short(text: str) -> str:

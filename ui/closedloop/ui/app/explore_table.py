@@ -112,7 +112,7 @@ def _cell(
     cell: Cell, column: Column, row: Row, largest: float, view: View, *, chosen: bool
 ) -> GridCell:
     change, title = "", ""
-    if view.compare:
+    if view.compare and cell.before is not None:
         before = figure(column.measure, cell.before)
         title = f"{before} from {view.before[0]} to {view.before[1]}"
         change = f"was {before}"

@@ -13,7 +13,15 @@ from datetime import date, timedelta
 from typing import Any
 
 from closedloop.core.errors import InputError
-from closedloop.data.cube.filters import EVERYTHING, And, Filter, Range, from_json, to_json
+from closedloop.data.cube.filters import (
+    EVERYTHING,
+    And,
+    Filter,
+    Range,
+    conjuncts,
+    from_json,
+    to_json,
+)
 from closedloop.data.cube.query import MEASURES, Query
 
 TIME = ("month", "day", "hour")
@@ -70,8 +78,7 @@ class View:
     def in_period(self, period: tuple[str, str], *more: Filter) -> Filter:
         """Return the view's filter within a period, and within ``more``."""
         days = Range(field="day", low=period[0], high=period[1])
-        parts = (days, self.where, *more)
-        return And(all_of=tuple(part for part in parts if part != EVERYTHING))
+        return And(all_of=(days, *(p for part in (self.where, *more) for p in conjuncts(part))))
 
     def query(self) -> Query:
         """Return the query for the rows."""

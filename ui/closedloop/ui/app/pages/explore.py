@@ -220,7 +220,7 @@ def _results(cube: Cube, view: View, table: Pivot, token: str) -> None:
             opened=opened,
             on_act=lambda act: _acted(view, token, act),
         )
-        _say_more(table, view)
+        _say_more(table, view, cube.days)
     if picture is not None:
         right.plotly_chart(picture, key="explore_chart", config={"displayModeBar": False})
     if opened is None:
@@ -271,12 +271,14 @@ def _say_source(table: Pivot) -> None:
             st.caption("± is half of the 95 % interval, as a share of the value.")
 
 
-def _say_more(table: Pivot, view: View) -> None:
+def _say_more(table: Pivot, view: View, days: tuple[str, ...]) -> None:
     said = ["Choose a figure (click, or arrow keys and Enter) to read the dialogues behind it."]
     if table.more_columns:
         said.append(f"Only {len(table.columns) - 1} values of {view.across} are shown as columns.")
     if view.compare:
         said.append(f"Compared with {view.before[0]} to {view.before[1]}.")
+        if view.before[0] < days[0]:
+            said.append(f"The cube begins on {days[0]}: the period before is not whole.")
     st.caption(literal(" ".join(said)))
 
 
