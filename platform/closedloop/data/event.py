@@ -130,8 +130,6 @@ def from_micros(micros: int) -> datetime:
 
 
 def _uuid7(milliseconds: int, tail: bytes) -> str:
-    value = (milliseconds & (2**48 - 1)) << 80 | int.from_bytes(tail)
-    value = value & ~(0xF << 76) | 0x7 << 76  # version
-    value = value & ~(0x3 << 62) | 0x2 << 62  # variant
-    digits = f"{value:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    time_hex, digits = f"{milliseconds & (2**48 - 1):012x}", tail.hex()
+    variant = "89ab"[int(digits[4], 16) & 3]
+    return f"{time_hex[:8]}-{time_hex[8:]}-7{digits[1:4]}-{variant}{digits[5:8]}-{digits[8:]}"
