@@ -148,29 +148,26 @@ class Pool:
         """
         by = self._sampling.by
         stratum = pl.col(by) if by else pl.lit(None, dtype=pl.String)
-        part = (
+        keyed = (
             rows.with_columns(folded_text(), stratum.alias(_STRATUM))
             .filter(pl.col(FOLDED).str.len_bytes() > 0)
             .with_columns(_weight(self._sampling.weight).alias(WEIGHT))
             .with_columns(self._keys().alias(_KEY))
-            # Where a text has several rows, the one with the largest key stands for it; the
-            # latest of equal ones.
-            .sort([_KEY, "ts", "event_id"], descending=True)
-            .group_by(FOLDED, _STRATUM, maintain_order=True)
-            .agg(pl.all().first(), pl.len().alias("turns"))
             .collect()
         )
-        for value, count in part.group_by(_STRATUM).agg(pl.col("turns").sum()).iter_rows():
+        for value, count in keyed.group_by(_STRATUM).agg(pl.len()).iter_rows():
             self._turns[value] += count
         if len(self._turns) > _MAX_STRATA:
             raise InputError(
                 f"{by} has more than {_MAX_STRATA:,} values here; that are too many strata.",
                 remedy="Stratify by a dimension with fewer values, or narrow the slice.",
             )
-        known = part[FOLDED].is_in(self._known.implode())
-        self._met.update(part.filter(known)[FOLDED])
-        fresh = part.filter(~known).drop("turns")
-        self._rows = self._best(fresh if self._rows is None else pl.concat([self._rows, fresh]))
+        known = keyed[FOLDED].is_in(self._known.implode())
+        self._met.update(keyed.filter(known)[FOLDED].unique())
+        fresh = keyed.filter(~known)
+        if self._rows is not None:
+            fresh = pl.concat([self._rows, self._hopeful(fresh, self._rows)])
+        self._rows = self._best(fresh)
 
     def drawn(self) -> list[dict[str, object]]:
         """Return the sample's rows, those with the largest keys first."""
@@ -199,7 +196,17 @@ class Pool:
         bits = pl.col(source).hash(self._sampling.seed % 2**64) // 2**11
         return ((bits.cast(pl.Float64) + 0.5) / 2.0**53).log() / pl.col(WEIGHT)
 
+    def _hopeful(self, rows: pl.DataFrame, pool: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows whose key could still enter their stratum's pool."""
+        full = pool.group_by(_STRATUM).agg(pl.len(), pl.col(_KEY).min().alias("least"))
+        full = full.filter(pl.col("len") == self._sampling.count).drop("len")
+        joined = rows.join(full, on=_STRATUM, how="left", nulls_equal=True)
+        entering = pl.col("least").is_null() | (pl.col(_KEY) >= pl.col("least"))
+        return joined.filter(entering).drop("least")
+
     def _best(self, rows: pl.DataFrame) -> pl.DataFrame:
+        # Where a text has several rows, the one with the largest key stands for it; the latest
+        # of equal ones.
         return (
             rows.sort([_KEY, "ts", "event_id"], descending=True)
             .unique([FOLDED, _STRATUM], keep="first", maintain_order=True)
