@@ -16,6 +16,7 @@ from closedloop.core.settings import Settings
 from closedloop.core.store import Store
 from closedloop.data.event import Kind
 from closedloop.data.event_log.opening import open_event_log
+from closedloop.data.lake import Lake
 from closedloop.models.model_file import save
 from closedloop.models.reference import ModelRef
 from closedloop.models.registry import Registry
@@ -147,6 +148,19 @@ def test_feedback_is_durable_and_names_the_version(serving, client):
     assert (feedback.refers_to, feedback.model_version) == (answer.prediction_id, 1)
     assert "13800138000" not in prediction.text
     assert prediction.user_id not in (None, "ann")
+
+
+def test_events_are_durable_masked_and_refused_one_by_one(serving, client):
+    sent = [{"text": "call 13812345678", "dialogue_id": "d", "user_id": "ann"}, {"text": " "}]
+    told = client.send_events(sent)
+    assert [each.status for each in told] == ["accepted", "refused"]
+    log = open_event_log(serving.settings.event_log_url)
+    event = log.get(told[0].event_id)
+    log.close()
+    assert event.text == "call <PHONE>"
+    assert event.user_id != "ann"
+    letters = Lake(serving.settings.lake_url).read("dead_letters").to_pylist()
+    assert any(letter["reason"] and letter["line"] == 2 for letter in letters)
 
 
 def test_champions_move_under_load_without_a_failed_request(serving, client):
