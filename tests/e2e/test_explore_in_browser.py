@@ -319,10 +319,12 @@ def test_columns_comparison_order_and_sketches(visit: Visit, cube: Cube) -> None
     assert rates == sorted(rates, reverse=True)
 
     choose(page, page, "Group by", "tenant")
+    expect(grid.get_by_role("columnheader").nth(1)).to_contain_text("tenant")
     choose(page, page, "Columns", "tenant")
     tenants = cube.values("tenant")
     expect(grid.get_by_role("columnheader")).to_have_count(2 + len(tenants))
-    assert set(grid.get_by_role("columnheader").all_inner_texts()) == {"intent", "(all)", *tenants}
+    expect(grid.get_by_role("columnheader").first).to_contain_text("intent")
+    assert set(grid.get_by_role("columnheader").all_inner_texts()) >= {"(all)", *tenants}
     choose(page, page, "Columns", "(rows only)")
     expect(grid.get_by_role("columnheader")).to_have_count(5)
 
