@@ -17,9 +17,11 @@ import pytest
 import sqlalchemy as sa
 
 from closedloop.core import schema
-from closedloop.core.errors import EngineError
+from closedloop.core.errors import Conflict, EngineError
 from closedloop.core.identity import Identities, Role
 from closedloop.core.store import Store
+from closedloop.data.cube.filters import In, IsNull, Or
+from closedloop.samples.slices import Slices
 from closedloop.workflows.records import RunRecords
 
 CONTRACT = runpy.run_path(str(Path(__file__).parents[1] / "unit/samples/test_annotation.py"))
@@ -132,6 +134,20 @@ def test_runs_and_stages_are_kept(store: Store) -> None:
         {"accuracy_after": 0.9},
         7,
     )
+
+
+def test_slices_are_kept_replaced_and_renamed(store: Store) -> None:
+    slices = Slices(store)
+    where = Or(any_of=(In(field="language", values=("zh",)), IsNull(field="merchant")))
+    slices.save("中文", where, saved_by="eve")
+    with pytest.raises(Conflict):
+        slices.save("中文", where)
+    slices.save("中文", where, description="d", replace=True)
+    slices.rename("中文", "Chinese")
+    [found] = slices.all()
+    assert (found.name, found.where, found.description) == ("Chinese", where, "d")
+    slices.delete("Chinese")
+    assert slices.all() == []
 
 
 def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
