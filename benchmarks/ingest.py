@@ -46,6 +46,7 @@ from closedloop.serve.event_writer import EventWriter
 _BATCH_ROWS = 5_000
 _API_EVENTS = 1_000
 _ROUNDS = 3
+_TRUTH_ROWS = 40_000
 _NAMES = Pseudonyms(KeyChain(first=b"benchmark"))
 
 
@@ -64,7 +65,8 @@ def main() -> None:
         print(f"simulating {rows:,} turns …", flush=True)
         logs = folder / "logs.csv"
         write_logs(scenario, logs, "csv")
-        with_pii = sum(bool(turn.pii) for turn in islice(simulate_turns(scenario), rows))
+        truth = [bool(turn.pii) for turn in islice(simulate_turns(scenario), _TRUTH_ROWS)]
+        share_with_pii = sum(truth) / len(truth)
         # Detectors load their tables of numbering plans once a process.
         mask("call +49 30 901820, 13812345678 or mail ann@example.org, order 20251109123456")
 
@@ -84,8 +86,8 @@ def main() -> None:
         "api_events_per_second": round(api),
         "drained_per_second": round(drained),
         "rows": rows,
-        "rows_with_pii": with_pii,
-        "rows_masked": masked,
+        "share_with_pii": round(share_with_pii, 4),
+        "share_masked": round(masked / rows, 4),
         "rounds": _ROUNDS,
         "cores": len(os.sched_getaffinity(0)),
         "load_before": round(os.getloadavg()[2], 2),
@@ -95,8 +97,8 @@ def main() -> None:
     }
     options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(figures, indent=2))
-    if masked < 0.95 * with_pii:
-        sys.exit(f"only {masked:,} of {with_pii:,} rows with personal data were masked")
+    if masked / rows < 0.9 * share_with_pii:
+        sys.exit(f"{masked:,} rows were masked, of {rows:,} with {share_with_pii:.1%} to mask")
 
 
 def closedloop_seconds(logs: Path, home: Path, rows: int) -> float:
