@@ -9,19 +9,23 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from closedloop.core.privacy import mask
 from closedloop.core.pseudonyms import Pseudonyms
 from closedloop.data.dead_letters import bury
+from closedloop.data.door_workers import Door, DoorWorkers
 from closedloop.data.event import Event, Kind, derived_event_id
+from closedloop.data.event_log.codec import Encoded, encoded
 from closedloop.data.event_log.protocol import EventLog
 from closedloop.data.lake import Lake
 from closedloop.data.log_file import LogFile, Refused, Row
@@ -29,6 +33,9 @@ from closedloop.data.log_file import LogFile, Refused, Row
 MAX_TEXT_CHARS = 8_000
 _BATCH_ROWS = 5_000
 _COLLECT_OBJECTS = 50_000
+# From here on, processes gain more than their start costs.
+_LARGE_BYTES = 8_000_000
+_MAX_WORKERS = 4
 # Columns that become filters of their own (`closedloop.data.interaction`).
 _ATTRIBUTES = ("merchant", "product", "region")
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
@@ -53,31 +60,54 @@ def ingest_file(
     lake: Lake,
     tenant: str,
     pseudonyms: Pseudonyms,
+    workers: int = 0,
     progress: RowProgress = lambda _: None,
 ) -> Ingested:
     """Load a file of dialogue logs into the event log; refused rows go to dead letters.
+
+    Parameters
+    ----------
+    file : LogFile
+        What to load.
+    log, lake : EventLog, Lake
+        Where events go, and dead letters.
+    tenant : str
+        Whose rows they are, where a row does not say so itself.
+    pseudonyms : Pseudonyms
+        Takes the place of users' identities.
+    workers : int
+        Processes that take rows through the door beside this one. They take a second to start,
+        and the program's main module must be one that can be imported.
+    progress : callable
+        Called with the rows done so far.
 
     Raises
     ------
     LogFileError
         The file cannot be read at all; nothing was loaded.
+    EngineError
+        The log or the lake failed; loading the file again adds what is missing.
     """
     now = datetime.now(UTC)
     seen: Counter[bytes] = Counter()
     new = duplicates = refused = done = 0
-    rows = file.rows()
-    with _few_collections():
-        while batch := list(islice(rows, _BATCH_ROWS)):
-            events: list[Event] = []
+    with _few_collections(), _door(workers, tenant, pseudonyms, now) as door:
+        for batch, made in door.through(_batches(file)):
+            events: list[Encoded] = []
             dead: list[Refused] = []
-            for row in batch:
-                event = (
-                    row
-                    if isinstance(row, Refused)
-                    else turn_from_row(row, tenant, pseudonyms, now, seen)
-                )
-                (dead if isinstance(event, Refused) else events).append(event)  # type: ignore[arg-type]
-            appended = log.append(events)
+            known = {each[0] for each in made if not isinstance(each, Refused)} & seen.keys()
+            for row, each in zip(batch, made, strict=True):
+                if isinstance(each, Refused):
+                    dead.append(each)
+                    continue
+                content, event = each
+                if content in known:  # the row was in an earlier batch too: its number is higher
+                    again = turn_from_row(cast(Row, row), tenant, pseudonyms, now, seen)
+                    event = encoded(cast(Event, again))
+                else:
+                    seen[content] += 1
+                events.append(event)
+            appended = log.append_encoded(events)
             new += appended.new
             duplicates += appended.duplicates
             refused += len(dead)
@@ -93,6 +123,39 @@ def ingest_file(
             done += len(batch)
             progress(done)
     return Ingested(new=new, duplicates=duplicates, refused=refused)
+
+
+def ingest_workers(path: Path) -> int:
+    """Return how many processes loading a file is worth: one a core, none for a small file."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    large = path.exists() and path.stat().st_size >= _LARGE_BYTES
+    return min(cores or 1, _MAX_WORKERS) if large and (cores or 1) > 1 else 0
+
+
+def _batches(file: LogFile) -> Iterator[list[Row | Refused]]:
+    rows = file.rows()
+    while batch := list(islice(rows, _BATCH_ROWS)):
+        yield batch
+
+
+def _door(workers: int, tenant: str, pseudonyms: Pseudonyms, now: datetime) -> Door:
+    take = partial(take_rows, tenant=tenant, pseudonyms=pseudonyms, now=now)
+    return DoorWorkers(workers, take) if workers else Door(take)
+
+
+def take_rows(
+    rows: Sequence[Row | Refused], *, tenant: str, pseudonyms: Pseudonyms, now: datetime
+) -> list[tuple[bytes, Encoded] | Refused]:
+    """Take a batch through the door: each row's content hash and event, or why it was refused.
+
+    Equal rows are numbered within the batch; the caller knows of other batches.
+    """
+    seen: Counter[bytes] = Counter()
+    made: list[tuple[bytes, Encoded] | Refused] = []
+    for row in rows:
+        turn = row if isinstance(row, Refused) else _turn(row, tenant, pseudonyms, now, seen)
+        made.append(turn if isinstance(turn, Refused) else (turn[0], encoded(turn[1])))
+    return made
 
 
 @contextmanager
@@ -113,6 +176,13 @@ def turn_from_row(
     row: Row, tenant: str, pseudonyms: Pseudonyms, now: datetime, seen: Counter[bytes]
 ) -> Event | Refused:
     """Take one row through the door: a masked turn with a pseudonym, or why it was refused."""
+    made = _turn(row, tenant, pseudonyms, now, seen)
+    return made if isinstance(made, Refused) else made[1]
+
+
+def _turn(
+    row: Row, tenant: str, pseudonyms: Pseudonyms, now: datetime, seen: Counter[bytes]
+) -> tuple[bytes, Event] | Refused:
     values = row.values
     raw = _encode(values | row.extra)
 
@@ -145,7 +215,7 @@ def turn_from_row(
     owner = str(values.get("tenant") or tenant)
     seen[content] += 1  # equal rows of one file are different turns
     user_id = values.get("user_id")
-    return Event(
+    turn_event = Event(
         event_id=derived_event_id(ts or _EPOCH, owner, content.hex(), str(seen[content])),
         ts=ts or now,
         tenant=owner,
@@ -157,6 +227,7 @@ def turn_from_row(
         text=mask(text),
         attributes=_attributes(row.extra, values.get("label")),
     )
+    return content, turn_event
 
 
 def _attributes(extra: dict[str, Any], label: Any) -> dict[str, str]:

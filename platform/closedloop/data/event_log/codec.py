@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import json
+from typing import NamedTuple
 
 from closedloop.data.event import Event
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
+
+
+class Encoded(NamedTuple):
+    """An event as it is stored, with what a log must know of it without reading it."""
+
+    event_id: str
+    partition_key: str  # events with the same key stay in order
+    payload: str
+
+
+def encoded(event: Event) -> Encoded:
+    """Return an event ready to be stored; its dialogue, else its user, is its partition key."""
+    owner = event.dialogue_id or event.user_id or event.event_id
+    return Encoded(event.event_id, f"{event.tenant}\x1f{owner}", encode(event))
 
 
 def encode(event: Event) -> str:

@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 
 from closedloop.core.errors import EngineError, InputError
 from closedloop.data.event import Event
-from closedloop.data.event_log.codec import encode
+from closedloop.data.event_log.codec import Encoded, encode, encoded
 from closedloop.data.event_log.kafka_reader import KafkaReader
 from closedloop.data.event_log.kafka_topic import apply_topic_retention, open_topic
 from closedloop.data.event_log.kafka_url import KafkaAddress
@@ -128,6 +128,10 @@ class KafkaEventLog:
 
     def append(self, events: Sequence[Event]) -> Appended:
         """Send events and wait until every one is acknowledged."""
+        return self.append_encoded([encoded(event) for event in events])
+
+    def append_encoded(self, events: Sequence[Encoded]) -> Appended:
+        """Send events and wait until every one is acknowledged."""
         places: list[Place | None] = [None] * len(events)
         problems: list[str] = []
         waiting = 0
@@ -150,13 +154,13 @@ class KafkaEventLog:
                 if event.event_id in self._recent or event.event_id in sent:
                     continue
                 sent.add(event.event_id)
-                payload = encode(event).encode("utf-8")
+                payload = event.payload.encode("utf-8")
                 report = delivered(index, event.event_id, payload)
                 while True:
                     try:
                         self._producer.produce(
                             self._topic,
-                            key=partition_key(event),
+                            key=event.partition_key.encode(),
                             value=payload,
                             on_delivery=report,
                         )
@@ -280,21 +284,6 @@ class KafkaEventLog:
                 f"Kafka's topic {self._topic} did not answer ({doing}): {_words(error)}.",
                 remedy="Check the brokers, topic and log-in of CLOSEDLOOP_EVENT_LOG.",
             ) from error
-
-
-def partition_key(event: Event) -> bytes:
-    """Return what decides an event's partition: its dialogue, else its user, else nothing else.
-
-    Examples
-    --------
-    >>> from datetime import UTC, datetime
-    >>> from closedloop.data.event import Kind
-    >>> now = datetime(2026, 1, 1, tzinfo=UTC)
-    >>> partition_key(Event(event_id="e", ts=now, tenant="a", kind=Kind.TURN, dialogue_id="d"))
-    b'a\\x1fd'
-    """
-    owner = event.dialogue_id or event.user_id or event.event_id
-    return f"{event.tenant}\x1f{owner}".encode()
 
 
 def _words(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from closedloop.data.event import Event
+from closedloop.data.event_log.codec import Encoded
 
 # Partition → offset of the next event to read; a partition that is not named is read from its
 # first event.
@@ -96,6 +97,9 @@ class EventLog(Protocol):
         EngineError
             Not all of them are known to be stored; appending the same batch again is safe.
         """
+
+    def append_encoded(self, events: Sequence[Encoded]) -> Appended:
+        """Do as `append` does with events that another process has encoded."""
 
     def read(self, position: Position, *, limit: int) -> Page:
         """Return up to ``limit`` events from ``position`` on; none at the log's end."""

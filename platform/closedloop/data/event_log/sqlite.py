@@ -14,7 +14,7 @@ from typing import Any
 from closedloop.core import sqlite
 from closedloop.core.errors import EngineError
 from closedloop.data.event import Event
-from closedloop.data.event_log.codec import decode, encode
+from closedloop.data.event_log.codec import Encoded, decode, encoded
 from closedloop.data.event_log.protocol import (
     START,
     Appended,
@@ -79,18 +79,21 @@ class SqliteEventLog:
 
     def append(self, events: Sequence[Event]) -> Appended:
         """Store events in one transaction."""
-        rows = [(e.event_id, encode(e)) for e in events]
+        return self.append_encoded([encoded(event) for event in events])
+
+    def append_encoded(self, events: Sequence[Encoded]) -> Appended:
+        """Store events in one transaction."""
         try:
             with self._turn:
-                return Appended(places=self._insert(rows))
+                return Appended(places=self._insert(events))
         except sqlite3.Error as error:
             raise EngineError(
-                f"{len(rows)} events could not be written to {self._path}: {error}",
+                f"{len(events)} events could not be written to {self._path}: {error}",
                 remedy="Free disk space or wait for the other writer, then send them again.",
             ) from error
 
-    def _insert(self, rows: list[tuple[str, str]]) -> tuple[Place | None, ...]:
-        if not rows:
+    def _insert(self, events: Sequence[Encoded]) -> tuple[Place | None, ...]:
+        if not events:
             return ()
         run = self._connection.execute
         run("BEGIN IMMEDIATE")
@@ -98,7 +101,7 @@ class SqliteEventLog:
             # Not max(offset): offsets go on where they were after all events were removed.
             found = run("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
             offset = found[0] if found else 0
-            ids = json.dumps([event_id for event_id, _ in rows])
+            ids = json.dumps([event.event_id for event in events])
             known = {
                 event_id
                 for (event_id,) in run(
@@ -109,7 +112,7 @@ class SqliteEventLog:
             stored_ms = time.time_ns() // 1_000_000
             fresh: list[object] = []
             places: list[Place | None] = []
-            for event_id, payload in rows:
+            for event_id, _, payload in events:
                 if event_id in known:
                     places.append(None)
                     continue

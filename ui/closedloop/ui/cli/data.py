@@ -34,7 +34,7 @@ def ingest(
     from closedloop.core.settings import Settings
     from closedloop.data.drain import drain_to_lake
     from closedloop.data.event_log.opening import open_event_log
-    from closedloop.data.ingest import ingest_file
+    from closedloop.data.ingest import ingest_file, ingest_workers
     from closedloop.data.lake import Lake
     from closedloop.ui.console import console, write_json
     from closedloop.ui.loop_runs import LoopRequest
@@ -51,6 +51,7 @@ def ingest(
             lake=lake,
             tenant=tenant,
             pseudonyms=load_pseudonyms(settings.root),
+            workers=ingest_workers(file.path),
             progress=lambda rows: bars.update(task, completed=rows),
         )
         bars.update(task, description="writing to the lake")
