@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from closedloop.core.errors import EngineError
 
 _COLLECT_OBJECTS = 50_000
 
-Take = Callable[[Sequence[Any]], list[Any]]
+Take = Callable[[Any], Any]
 
 
 class Door:
@@ -52,11 +52,22 @@ class DoorWorkers(Door):
     workers : int
         How many processes, at least 1.
     take : callable
-        Takes one batch; picklable.
+        Takes one packed batch and returns the packed outcome; picklable.
+    pack, unpack : callable
+        Make of a batch, and of an outcome, what travels fast: plain tuples, lists, strings.
     """
 
-    def __init__(self, workers: int, take: Take) -> None:
+    def __init__(
+        self,
+        workers: int,
+        take: Take,
+        *,
+        pack: Callable[[list[Any]], Any] = lambda batch: batch,
+        unpack: Callable[[Any], list[Any]] = lambda made: made,
+    ) -> None:
         super().__init__(take)
+        self._pack = pack
+        self._unpack = unpack
         # A forked copy of a process with threads (Ray, Kafka) may hang; a new one does not.
         context = multiprocessing.get_context("spawn")
         self._free: deque[Connection] = deque()
@@ -84,7 +95,7 @@ class DoorWorkers(Door):
                 if not self._free:
                     yield self._settle(busy)
                 pipe = self._free.popleft()
-                pipe.send(batch)
+                pipe.send(self._pack(batch))
                 busy.append((pipe, batch))
             while busy:
                 yield self._settle(busy)
@@ -100,7 +111,7 @@ class DoorWorkers(Door):
         self._free.append(pipe)
         if isinstance(made, Exception):
             raise made
-        return batch, made
+        return batch, self._unpack(made)
 
     def __exit__(self, *_: object) -> None:
         for pipe in self._pipes:

@@ -139,8 +139,10 @@ def _batches(file: LogFile) -> Iterator[list[Row | Refused]]:
 
 
 def _door(workers: int, tenant: str, pseudonyms: Pseudonyms, now: datetime) -> Door:
-    take = partial(take_rows, tenant=tenant, pseudonyms=pseudonyms, now=now)
-    return DoorWorkers(workers, take) if workers else Door(take)
+    if not workers:
+        return Door(partial(take_rows, tenant=tenant, pseudonyms=pseudonyms, now=now))
+    take = partial(_take_packed, tenant=tenant, pseudonyms=pseudonyms, now=now)
+    return DoorWorkers(workers, take, pack=_packed_rows, unpack=_unpacked)
 
 
 def take_rows(
@@ -156,6 +158,35 @@ def take_rows(
         turn = row if isinstance(row, Refused) else _turn(row, tenant, pseudonyms, now, seen)
         made.append(turn if isinstance(turn, Refused) else (turn[0], encoded(turn[1])))
     return made
+
+
+def _packed_rows(rows: Sequence[Row | Refused]) -> list[Any]:
+    return [(row.line, row.values, row.extra) if type(row) is Row else row for row in rows]
+
+
+def _take_packed(
+    packed: Sequence[Any], *, tenant: str, pseudonyms: Pseudonyms, now: datetime
+) -> tuple[list[Any], ...]:
+    """Do as `take_rows` with what `_packed_rows` made; return columns."""
+    rows = [
+        row if type(row) is Refused else Row(line=row[0], values=row[1], extra=row[2])
+        for row in packed
+    ]
+    made = take_rows(rows, tenant=tenant, pseudonyms=pseudonyms, now=now)
+    passed = [each for each in made if type(each) is tuple]
+    return (
+        [None if type(each) is tuple else each for each in made],  # what was refused
+        [content for content, _ in passed],
+        [event.event_id for _, event in passed],
+        [event.partition_key for _, event in passed],
+        [event.payload for _, event in passed],
+    )
+
+
+def _unpacked(columns: tuple[list[Any], ...]) -> list[tuple[bytes, Encoded] | Refused]:
+    refused, contents, *event = columns
+    passed = zip(contents, map(Encoded, *event), strict=True)
+    return [next(passed) if each is None else each for each in refused]
 
 
 @contextmanager
