@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import streamlit as st
 
-from closedloop.core.errors import ClosedLoopError, InputError
+from closedloop.core.errors import InputError
 from closedloop.data.cube.filters import EVERYTHING, Filter
+from closedloop.ui.app import explore_filter_acts as acts
 from closedloop.ui.app.explore_draft import (
     MAX_DEPTH,
     NO,
@@ -18,40 +18,12 @@ from closedloop.ui.app.explore_draft import (
     Group,
     Kind,
     Op,
-    added,
-    find,
-    new_key,
-    put,
-    removed,
 )
-from closedloop.ui.app.explore_draft_filter import from_filter, incomplete, to_filter
+from closedloop.ui.app.explore_draft_filter import incomplete, to_filter
 from closedloop.ui.app.markdown_text import literal
-from closedloop.ui.filter_text import from_sql, in_sql, in_words
-
-_DRAFT = "explore_draft"
-_UNDO = "explore_undo"  # drafts before this one, the last one last
-_REVISION = "explore_revision"  # new widgets where the draft changed behind their back
-_SQL_ERROR = "explore_sql_error"
-_UNDO_STEPS = 30
+from closedloop.ui.filter_text import in_sql, in_words
 
 Suggest = Callable[[str], list[str]]
-
-
-def draft() -> Group:
-    """Return the filter as it stands in the form."""
-    root: Group = st.session_state.setdefault(_DRAFT, Group(key=0))
-    return root
-
-
-def load(tree: Filter, fields: dict[str, Kind]) -> None:
-    """Put a filter into the form.
-
-    Raises
-    ------
-    InputError
-        The form cannot show it; it is left as it was.
-    """
-    _edit(from_filter(tree, fields), fresh=True)
 
 
 def filter_form(fields: dict[str, Kind], suggest: Suggest) -> Filter:
@@ -69,7 +41,7 @@ def filter_form(fields: dict[str, Kind], suggest: Suggest) -> Filter:
     InputError
         A value is not of its field's kind.
     """
-    root = draft()
+    root = acts.draft()
     with st.container(border=True, key="explore_filter", gap="small"):
         words = st.container(horizontal=True, vertical_alignment="center", gap="small")
         _group(root, fields, suggest, depth=0)
@@ -90,21 +62,21 @@ def filter_form(fields: dict[str, Kind], suggest: Suggest) -> Filter:
 
 
 def _tools() -> None:
-    undo = st.session_state.get(_UNDO, [])
+    undo = acts.undo_steps()
     st.button(
         "Undo",
         icon=":material/undo:",
         key="explore_undo_button",
         disabled=not undo,
-        on_click=_take_back,
-        help=f"Take back the last change of the filter ({len(undo)} kept)",
+        on_click=acts.take_back,
+        help=f"Take back the last change of the filter ({undo} kept)",
     )
     st.button(
         "Clear",
         icon=":material/close:",
         key="explore_clear",
-        disabled=not draft().parts,
-        on_click=_clear,
+        disabled=not acts.draft().parts,
+        on_click=acts.clear,
     )
 
 
@@ -114,31 +86,31 @@ def _group(group: Group, fields: dict[str, Kind], suggest: Suggest, *, depth: in
             "How the parts are joined",
             ("All of", "Any of"),
             required=True,
-            key=_preset("join", group.key, "Any of" if group.any_of else "All of"),
+            key=acts.preset("join", group.key, "Any of" if group.any_of else "All of"),
             label_visibility="collapsed",
-            on_change=_join,
+            on_change=acts.join,
             args=(group.key,),
         )
         st.toggle(
             "Not",
-            key=_preset("not", group.key, group.negated),
+            key=acts.preset("not", group.key, group.negated),
             help="Select what this group does not select",
-            on_change=_negate,
+            on_change=acts.negate,
             args=(group.key,),
         )
         st.button(
             "Condition",
             icon=":material/add:",
-            key=_widget("add", group.key),
-            on_click=_add_condition,
+            key=acts.widget("add", group.key),
+            on_click=acts.add_condition,
             args=(group.key, next(iter(fields)) if "intent" not in fields else "intent"),
         )
         st.button(
             "Group",
             icon=":material/add:",
-            key=_widget("nest", group.key),
+            key=acts.widget("nest", group.key),
             disabled=depth + 1 >= MAX_DEPTH,
-            on_click=_add_group,
+            on_click=acts.add_group,
             args=(group.key,),
         )
         if depth:
@@ -162,17 +134,17 @@ def _condition(condition: Condition, fields: dict[str, Kind], suggest: Suggest) 
     field.selectbox(
         "Field",
         names,
-        key=_preset("field", key, condition.field),
+        key=acts.preset("field", key, condition.field),
         label_visibility="collapsed",
-        on_change=_set_field,
+        on_change=acts.set_field,
         args=(key, fields),
     )
     op.selectbox(
         f"Operator of {condition.field}",
         ops,
-        key=_preset(f"op {condition.field}", key, condition.op),
+        key=acts.preset(f"op {condition.field}", key, condition.op),
         label_visibility="collapsed",
-        on_change=_set_op,
+        on_change=acts.set_op,
         args=(key, condition.field),
     )
     with values:
@@ -191,10 +163,10 @@ def _values(condition: Condition, kind: Kind, suggest: Suggest) -> None:
             value = condition.values[place] if place < len(condition.values) else ""
             column.text_input(
                 f"{field} {name}",
-                key=_preset(f"{name} {field}", key, value),
+                key=acts.preset(f"{name} {field}", key, value),
                 placeholder=f"{name} (open)",
                 label_visibility="collapsed",
-                on_change=_set_bounds,
+                on_change=acts.set_bounds,
                 args=(key, field),
             )
         return
@@ -203,21 +175,21 @@ def _values(condition: Condition, kind: Kind, suggest: Suggest) -> None:
         st.multiselect(
             f"Values of {field}",
             list(dict.fromkeys((*condition.values, *offered))),
-            key=_preset(f"values {field}", key, list(condition.values)),
+            key=acts.preset(f"values {field}", key, list(condition.values)),
             placeholder="Choose values" if kind is Kind.FLAG else "Choose or type values",
             accept_new_options=kind is not Kind.FLAG,
             max_selections=1 if kind is Kind.FLAG else None,
             label_visibility="collapsed",
-            on_change=_set_values,
+            on_change=acts.set_values,
             args=(key, field),
         )
         return
     st.text_input(
         f"Text of {field}",
-        key=_preset(f"text {field}", key, condition.values[0] if condition.values else ""),
+        key=acts.preset(f"text {field}", key, condition.values[0] if condition.values else ""),
         placeholder="Text",
         label_visibility="collapsed",
-        on_change=_set_text,
+        on_change=acts.set_text,
         args=(key, field),
     )
 
@@ -229,7 +201,7 @@ def _sql(tree: Filter, fields: dict[str, Kind]) -> None:
         except InputError as error:
             text = ""
             st.caption(literal(str(error)))
-        place = _preset(f"sql {hash(text)}", 0, text)
+        place = acts.preset(f"sql {hash(text)}", 0, text)
         st.text_area(
             "Condition, as behind WHERE",
             key=place,
@@ -239,10 +211,10 @@ def _sql(tree: Filter, fields: dict[str, Kind]) -> None:
         st.button(
             "Use this condition",
             key="explore_use_sql",
-            on_click=_use_sql,
+            on_click=acts.use_sql,
             args=(place, fields),
         )
-        problem = st.session_state.pop(_SQL_ERROR, "")
+        problem = acts.sql_problem()
         if problem:
             st.error(literal(problem))
 
@@ -251,112 +223,9 @@ def _remove_button(key: int, help_: str) -> None:
     st.button(
         "",
         icon=":material/delete:",
-        key=_widget("remove", key),
+        key=acts.widget("remove", key),
         type="tertiary",
         help=help_,
-        on_click=_remove,
+        on_click=acts.remove,
         args=(key,),
     )
-
-
-def _widget(name: str, key: int) -> str:
-    return f"explore_{name}_{key}_{st.session_state.get(_REVISION, 0)}"
-
-
-def _preset(name: str, key: int, value: object) -> str:
-    """Return a widget's key, with its value set where the widget is new or was away."""
-    place = _widget(name, key)
-    st.session_state.setdefault(place, value)
-    return place
-
-
-def _edit(root: Group, *, fresh: bool = False) -> None:
-    before = draft()
-    if root == before:
-        return
-    st.session_state[_UNDO] = [*st.session_state.get(_UNDO, []), before][-_UNDO_STEPS:]
-    st.session_state[_DRAFT] = root
-    if fresh:
-        st.session_state[_REVISION] = st.session_state.get(_REVISION, 0) + 1
-
-
-def _take_back() -> None:
-    if st.session_state.get(_UNDO):
-        st.session_state[_DRAFT] = st.session_state[_UNDO].pop()
-        st.session_state[_REVISION] = st.session_state.get(_REVISION, 0) + 1
-
-
-def _clear() -> None:
-    _edit(Group(key=0), fresh=True)
-
-
-def _add_condition(into: int, field: str) -> None:
-    root = draft()
-    _edit(added(root, into, Condition(key=new_key(root), field=field)))
-
-
-def _add_group(into: int) -> None:
-    root = draft()
-    _edit(added(root, into, Group(key=new_key(root), any_of=True)))
-
-
-def _remove(key: int) -> None:
-    _edit(removed(draft(), key))
-
-
-def _join(key: int) -> None:
-    group = find(draft(), key)
-    if isinstance(group, Group):
-        any_of = st.session_state[_widget("join", key)] == "Any of"
-        _edit(put(draft(), replace(group, any_of=any_of)))
-
-
-def _negate(key: int) -> None:
-    group = find(draft(), key)
-    if isinstance(group, Group):
-        _edit(put(draft(), replace(group, negated=st.session_state[_widget("not", key)])))
-
-
-def _set_field(key: int, fields: dict[str, Kind]) -> None:
-    name = st.session_state[_widget("field", key)]
-    _edit(put(draft(), Condition(key=key, field=name, op=OPS[fields[name]][0])))
-
-
-def _set_op(key: int, field: str) -> None:
-    condition = find(draft(), key)
-    if not isinstance(condition, Condition):
-        return
-    op = Op(st.session_state[_widget(f"op {field}", key)])
-    same = {op, condition.op} <= {Op.IS, Op.IS_NOT} or not {op, condition.op} & {
-        *(Op.IS, Op.IS_NOT, Op.FROM_TO)
-    }
-    values = condition.values if same else ()
-    _edit(put(draft(), replace(condition, op=op, values=values)))
-
-
-def _set_values(key: int, field: str) -> None:
-    _set(key, tuple(st.session_state[_widget(f"values {field}", key)]))
-
-
-def _set_text(key: int, field: str) -> None:
-    _set(key, (st.session_state[_widget(f"text {field}", key)],))
-
-
-def _set_bounds(key: int, field: str) -> None:
-    _set(
-        key,
-        tuple(st.session_state[_widget(f"{name} {field}", key)].strip() for name in ("from", "to")),
-    )
-
-
-def _set(key: int, values: tuple[str, ...]) -> None:
-    condition = find(draft(), key)
-    if isinstance(condition, Condition):
-        _edit(put(draft(), replace(condition, values=values)))
-
-
-def _use_sql(place: str, fields: dict[str, Kind]) -> None:
-    try:
-        load(from_sql(st.session_state[place]), fields)
-    except ClosedLoopError as error:
-        st.session_state[_SQL_ERROR] = str(error)

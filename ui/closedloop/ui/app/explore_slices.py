@@ -13,7 +13,7 @@ from closedloop.samples.slice_queue import send_slice
 from closedloop.samples.slice_sample import Sampling, Shares, Weight
 from closedloop.samples.slices import Slice, Slices
 from closedloop.ui.app.explore_draft import Kind
-from closedloop.ui.app.explore_filter import load
+from closedloop.ui.app.explore_filter_acts import load
 from closedloop.ui.app.explore_view import View
 from closedloop.ui.app.markdown_text import literal
 from closedloop.ui.app.services import Services, current_user, is_engineer

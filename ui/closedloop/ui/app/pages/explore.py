@@ -14,7 +14,8 @@ from closedloop.ui.app.data_grid import GridAct
 from closedloop.ui.app.explore_chart import chart
 from closedloop.ui.app.explore_cube import opened_cube, suggestions
 from closedloop.ui.app.explore_draft import Kind, kinds
-from closedloop.ui.app.explore_filter import filter_form, load
+from closedloop.ui.app.explore_filter import filter_form
+from closedloop.ui.app.explore_filter_acts import load
 from closedloop.ui.app.explore_pivot import Pivot, pivot
 from closedloop.ui.app.explore_rows import close_rows, show_rows
 from closedloop.ui.app.explore_slices import slice_bar
