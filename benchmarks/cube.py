@@ -47,7 +47,7 @@ from closedloop.data.simulate.interactions import BulkTraffic, simulate_interact
 from closedloop.data.spark import Engine, SparkSize, spark_session
 
 _QUERIES = 200
-_REPEATS = 5
+_REPEATS = 3
 
 
 def main() -> None:
