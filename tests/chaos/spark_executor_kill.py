@@ -1,7 +1,9 @@
 """kill -9 of Spark's executors on RayDP, again and again: no row is lost or counted twice.
 
 Not among the tests that ``make test`` collects: it starts a Ray of its own, and a Ray that others
-use in the same process does not survive that. By hand: ``pytest tests/chaos/spark_executor_kill.py``.
+use in the same process does not survive that.
+
+By hand: ``pytest tests/chaos/spark_executor_kill.py``.
 """
 
 from __future__ import annotations
