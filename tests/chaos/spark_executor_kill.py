@@ -1,7 +1,7 @@
 """kill -9 of Spark's executors on RayDP, again and again: no row is lost or counted twice.
 
-Not among the tests that ``make test`` collects: it takes eight minutes on two cores and a Ray of its
-own. By hand: ``pytest tests/chaos/spark_executor_kill.py``.
+Not among the tests that ``make test`` collects: it takes eight minutes on two cores.
+By hand: ``pytest tests/chaos/spark_executor_kill.py``.
 """
 
 from __future__ import annotations
