@@ -38,8 +38,11 @@ _SHARED_CONF = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
-    "spark.driver.bindAddress": "127.0.0.1",
 }
+
+# Both: what is bound to the loopback must not be looked for at the machine's own address, where
+# larger results of tasks are fetched from. RayDP sets the two for itself.
+_LOCAL_CONF = {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
 
 # The JVM that works. Throughput counts, pauses do not; with few cores, G1's threads compete.
 _WORKER_JAVA = "-XX:+UseParallelGC"
@@ -173,7 +176,8 @@ def _local(size: SparkSize, conf: dict[str, str]) -> SparkSession:
 
     builder = SparkSession.builder.master(f"local[{size.executors * size.cores}]")
     builder = builder.appName("closedloop").config("spark.driver.memory", size.memory)
-    for key, value in (conf | {"spark.driver.extraJavaOptions": _WORKER_JAVA}).items():
+    conf = conf | _LOCAL_CONF | {"spark.driver.extraJavaOptions": _WORKER_JAVA}
+    for key, value in conf.items():
         builder = builder.config(key, value)
     try:
         session = builder.getOrCreate()
