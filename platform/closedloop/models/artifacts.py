@@ -15,6 +15,7 @@ from closedloop.core.errors import EngineError, InputError
 from closedloop.models.reference import ModelRef
 
 MODEL_FILE = "model.skops"
+LEAN_FILE = "model.safetensors"
 
 
 class Artifacts:
@@ -41,13 +42,19 @@ class Artifacts:
             )
         self.folder = Path(rest if separator else url).expanduser().resolve()
 
-    def keep(self, ref: ModelRef, file: Path, sha256: str) -> Path:
+    def keep(
+        self, ref: ModelRef, file: Path, sha256: str, *, name: str = MODEL_FILE, beside: str = ""
+    ) -> Path:
         """Copy a model file and return where the copy is.
 
         Parameters
         ----------
         sha256 : str
             What its content must hash to, 64 hexadecimal digits.
+        name : str
+            Of the copy.
+        beside : str
+            Hash of the model whose folder it goes to; its own where empty.
 
         Raises
         ------
@@ -56,7 +63,7 @@ class Artifacts:
         EngineError
             The copy cannot be written.
         """
-        folder = self.folder / ref.tenant / ref.algorithm / ref.name / sha256
+        folder = self.folder / ref.tenant / ref.algorithm / ref.name / (beside or sha256)
         try:
             with file.open("rb") as content:
                 actual = hashlib.file_digest(content, "sha256").hexdigest()
@@ -66,7 +73,7 @@ class Artifacts:
                     remedy="It changed after it was saved; save the model again.",
                 )
             folder.mkdir(parents=True, exist_ok=True)
-            return _copy(file, folder)
+            return _copy(file, folder / name)
         except FileNotFoundError as error:
             raise InputError(
                 f"The model file {file} does not exist.", remedy="Save the model first."
@@ -78,10 +85,9 @@ class Artifacts:
             ) from error
 
 
-def _copy(file: Path, folder: Path) -> Path:
-    target = folder / MODEL_FILE
+def _copy(file: Path, target: Path) -> Path:
     # A rename is atomic: a reader sees the whole file or none.
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as copy:
+    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as copy:
         try:
             with file.open("rb") as source:
                 shutil.copyfileobj(source, copy)

@@ -1,8 +1,9 @@
 """The model registry: versions of each model, where their files are, and who is champion.
 
 It stands on MLflow's registry, so that MLflow's own tools read it: a version's ``source`` is
-the folder that holds ``model.skops``, its tags carry the file's SHA-256, the metrics and what
-the model was trained on, and the aliases ``champion`` and ``challenger`` point at versions.
+the folder that holds ``model.skops`` and, beside it, the lean form that serving maps; its tags
+carry both files' SHA-256, the metrics and what the model was trained on, and the aliases
+``champion`` and ``challenger`` point at versions.
 Whoever moves an alias, by this class or by any other MLflow client, is followed by serving.
 
 The file is stored under its own hash before the version exists: a crash in between leaves a
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from closedloop.core.errors import EngineError, InputError, NotFound
-from closedloop.models.artifacts import MODEL_FILE, Artifacts
+from closedloop.models.artifacts import LEAN_FILE, MODEL_FILE, Artifacts
 from closedloop.models.mlflow_client import open_mlflow, sqlite_file
 from closedloop.models.reference import ModelRef
 
@@ -32,12 +33,21 @@ CHAMPION = "champion"
 CHALLENGER = "challenger"
 
 _SHA256 = "closedloop.sha256"
+_LEAN = "closedloop.lean_sha256"
 _METRICS = "closedloop.metrics"
 _LABELS = "closedloop.labels"
 _HISTORY = "closedloop.former_champions"  # tag of the model: JSON list of versions, oldest first
-_OWN_TAGS = (_SHA256, _METRICS, _LABELS)
+_OWN_TAGS = (_SHA256, _LEAN, _METRICS, _LABELS)
 _HISTORY_LENGTH = 50
 _PAGE = 1000  # MLflow's ceiling for registered models in one answer
+
+
+@dataclass(frozen=True, slots=True)
+class LeanFile:
+    """A model's lean form on disk, and the hash that serving checks."""
+
+    path: Path
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +59,7 @@ class ModelVersion:
     path: str  # the model file
     sha256: str
     created_at: float  # Unix seconds
+    lean: LeanFile | None = None  # what serving maps
     run_id: str | None = None  # MLflow run that trained it
     metrics: Mapping[str, float] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
@@ -57,7 +68,7 @@ class ModelVersion:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Champion:
-    """What serving needs to know of a champion."""
+    """What serving needs to know of a champion: the file it maps, or the model's own."""
 
     ref: ModelRef
     version: int
@@ -115,6 +126,7 @@ class Registry:
         metrics: Mapping[str, float],
         tags: Mapping[str, str] | None = None,
         *,
+        lean: LeanFile | None = None,
         labels: tuple[str, ...] = (),
         run_id: str | None = None,
     ) -> int:
@@ -130,6 +142,8 @@ class Registry:
             Figures of its evaluation.
         tags : mapping of str to str, optional
             What it was made from: lake version, training set, parameters.
+        lean : LeanFile, optional
+            Its lean form, found equal; without one serving makes it when it loads the model.
         labels : tuple of str, optional
             The classes it tells apart.
         run_id : str, optional
@@ -152,6 +166,9 @@ class Registry:
             _METRICS: json.dumps(dict(metrics)),
             _LABELS: json.dumps(labels, ensure_ascii=False),
         }
+        if lean is not None:
+            self._artifacts.keep(ref, lean.path, lean.sha256, name=LEAN_FILE, beside=sha256)
+            own[_LEAN] = lean.sha256
         with _mlflow_errors(name):
             self._ensure_model(name)
             made = self._client.create_model_version(
@@ -284,9 +301,7 @@ class Registry:
                     known = self.get(ref, version)
                 except NotFound:  # deleted since it was listed, or another maker's
                     continue
-                self._known[key] = Champion(
-                    ref=ref, version=version, path=known.path, sha256=known.sha256
-                )
+                self._known[key] = _served_as(known)
             found.append(self._known[key])
         return sorted(found, key=lambda champion: champion.ref)
 
@@ -336,6 +351,16 @@ class Registry:
         self._client.set_registered_model_tag(name, _HISTORY, kept)
 
 
+def _served_as(version: ModelVersion) -> Champion:
+    lean = version.lean
+    return Champion(
+        ref=version.ref,
+        version=version.version,
+        path=str(lean.path) if lean else version.path,
+        sha256=lean.sha256 if lean else version.sha256,
+    )
+
+
 def _alias(model: RegisteredModel, alias: str) -> int | None:
     version = model.aliases.get(alias)
     return None if version is None else int(version)
@@ -358,12 +383,14 @@ def _version(ref: ModelRef, found: MlflowVersion) -> ModelVersion:
             f"Version {found.version} of {ref} was not registered by closedloop: it has no hash.",
             remedy="Register its file with closedloop, which records the hash serving checks.",
         )
+    lean = found.tags.get(_LEAN)
     return ModelVersion(
         ref=ref,
         version=int(found.version),
         path=f"{found.source}/{MODEL_FILE}",
         sha256=found.tags[_SHA256],
         created_at=found.creation_timestamp / 1000,
+        lean=LeanFile(Path(str(found.source), LEAN_FILE), lean) if lean else None,
         run_id=found.run_id or None,
         metrics=json.loads(found.tags.get(_METRICS, "{}")),
         labels=tuple(json.loads(found.tags.get(_LABELS, "[]"))),

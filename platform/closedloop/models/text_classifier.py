@@ -28,6 +28,7 @@ from sklearn.svm import LinearSVC
 from closedloop.core.errors import InputError, TooFewLabels
 from closedloop.models.calibration import fit_temperature
 from closedloop.models.folds import stratified_folds
+from closedloop.models.prediction import Prediction
 from closedloop.samples.vectorise import TextVectoriser, TextViews
 
 STATE_FORMAT = 1
@@ -48,15 +49,6 @@ class ClassifierParameters:
     characters_weight: float = 1.0
     latent_weight: float = 1.0
     semantic_weight: float = 2.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Prediction:
-    """An answer: the best label, how sure the model is, and the runners-up."""
-
-    label: str
-    confidence: float  # calibrated probability of ``label``, in [0, 1]
-    top: tuple[tuple[str, float], ...]  # (label, confidence), best first, ``label`` included
 
 
 class TextClassifier:

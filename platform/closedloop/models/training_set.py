@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from closedloop.core.errors import InputError, TooFewLabels
-from closedloop.samples.vectorise import normalise
+from closedloop.samples.normal_form import normalise
 
 GOLD_SHARE = 0.12
 MAX_GOLD_ROWS = 500

@@ -23,8 +23,8 @@ import numpy.typing as npt
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
 from closedloop.core.errors import InputError
+from closedloop.samples.normal_form import normalise
 from closedloop.samples.terms import HAN
-from closedloop.samples.vectorise import normalise
 
 _RUN = re.compile(rf"[{HAN}]+|[^\W_{HAN}]+(?:['’-][^\W_{HAN}]+)*")
 _FIRST_HAN = re.compile(rf"[{HAN}]")

@@ -22,8 +22,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 HAN = "㐀-䶿一-鿿豈-﫿"
-_WORD = re.compile(rf"[{HAN}]|[^\W{HAN}]+")
-_LONGEST_GRAM = 5
+WORD = re.compile(rf"[{HAN}]|[^\W{HAN}]+")
+LONGEST_GRAM = 5
 _MIN_COUNT_FROM_TEXTS = 1_000
 
 Analyser = Callable[[str], list[str]]
@@ -37,7 +37,7 @@ def word_terms(text: str) -> list[str]:
     >>> word_terms("my 订单")
     ['my', '订', '单', 'my 订', '订 单']
     """
-    words = _WORD.findall(text)
+    words = WORD.findall(text)
     return words + [f"{left} {right}" for left, right in pairwise(words)]
 
 
@@ -53,7 +53,7 @@ def character_terms(text: str) -> list[str]:
     for run in text.split():
         terms += run
         padded = f" {run} "
-        for size in range(2, min(_LONGEST_GRAM, len(padded)) + 1):
+        for size in range(2, min(LONGEST_GRAM, len(padded)) + 1):
             terms += [padded[i : i + size] for i in range(len(padded) - size + 1)]
     return terms
 

@@ -18,8 +18,6 @@ Halko, N., Martinsson, P.-G., Tropp, J. (2011). Finding structure with randomnes
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,24 +29,13 @@ from sklearn.decomposition import TruncatedSVD
 
 from closedloop.core.errors import InputError
 from closedloop.samples.embedding import load_embedding
+from closedloop.samples.normal_form import normalise
 from closedloop.samples.terms import TermWeighter, character_terms, word_terms
 
-_SPACE = re.compile(r"\s+")
 _MIN_COVERAGE = 0.25  # below it the semantic view is noise
 _COVERAGE_SAMPLE = 2_000
 
 FloatMatrix = npt.NDArray[np.float32]
-
-
-def normalise(text: str) -> str:
-    """Return the form that is compared: NFKC, case folded, runs of white space as one blank.
-
-    Examples
-    --------
-    >>> normalise("ＡＢＣ　 Straße")
-    'abc strasse'
-    """
-    return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from closedloop.data.event import Event, Kind, new_event_id
+from closedloop.models.prediction import Prediction
 from closedloop.models.registry import Champion
 from closedloop.serve.messages import PredictRequest
-from closedloop.serve.model_host import Prediction
 
 
 def prediction_events(

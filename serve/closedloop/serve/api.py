@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from closedloop.core.errors import ClosedLoopError
 from closedloop.core.identity import ApiKey
-from closedloop.serve.edge import Edge, error_answer, error_body
+from closedloop.serve.edge import Edge, error_answer, error_body, invalid_body, printable
 from closedloop.serve.event_messages import EventsRequest, EventsResponse
 from closedloop.serve.messages import (
     ErrorResponse,
@@ -83,7 +83,8 @@ def build_app(
         dependencies=[_KEY],
     )
     async def predict(model: _ModelName, body: PredictRequest, request: Request) -> PredictResponse:
-        return await service.predict(_key(request), model, body)
+        # `Edge` answers before this; here for the documentation, and for odd spellings of the path.
+        return PredictResponse(**await service.predict(_key(request), model, body))
 
     @app.post(
         "/v1/feedback",
@@ -157,30 +158,15 @@ async def _on_error(_: Request, error: Exception) -> JSONResponse:
 async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     """Say which field is wrong and how, without sending its content back."""
     assert isinstance(error, RequestValidationError)
-    fields = [
-        {
-            "field": ".".join(str(part) for part in problem["loc"][1:]) or str(problem["loc"][0]),
-            "problem": str(problem["msg"]).removeprefix("Value error, "),
-        }
-        for problem in error.errors()
-    ]
-    first = fields[0]
-    return JSONResponse(
-        error_body(
-            "invalid_request",
-            f"The request is wrong at {_printable(first['field'])}: {first['problem']}.",
-            "Correct the fields listed; /docs describes the body.",
-            [{"field": _printable(f["field"]), "problem": f["problem"]} for f in fields],
-        ),
-        422,
-    )
+    problems = [{"loc": each["loc"][1:], "msg": each["msg"]} for each in error.errors()]
+    return JSONResponse(invalid_body(problems), 422)
 
 
 async def _on_http(request: Request, error: Exception) -> JSONResponse:
     """Word the framework's own refusals like all others."""
     assert isinstance(error, HTTPException)
     status = error.status_code
-    where = f"{request.method} {_printable(request.url.path)}"
+    where = f"{request.method} {printable(request.url.path)}"
     if status == 404:
         body = error_body("not_found", f"There is no {where}.", "See /docs for what there is.")
     elif status == 405:
@@ -191,7 +177,3 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     else:
         body = error_body("refused", str(error.detail), "See /docs.")
     return JSONResponse(body, status, dict(error.headers or {}))
-
-
-def _printable(text: str) -> str:
-    return text[:200].encode("utf-8", "replace").decode()

@@ -116,7 +116,9 @@ def build_service(settings: Settings, options: ServingOptions, pseudonyms: Pseud
         bury(lake, refused, source=source, tenant=tenant, pseudonyms=pseudonyms, at=now)
 
     return Service(
-        host=ModelHost(load_champion),
+        host=ModelHost(
+            load_champion, memory_bytes=options.model_memory_bytes, pinned=options.pinned_models
+        ),
         keys=KeyRing(identities.check_key, keep_s=options.key_cache_s),
         log=log,
         writer=EventWriter(log, capacity_events=options.buffer_events),
@@ -129,12 +131,19 @@ def build_service(settings: Settings, options: ServingOptions, pseudonyms: Pseud
 
 
 def load_champion(champion: Champion) -> Model:
-    """Load a model file whose hash is the recorded one."""
+    """Map a model's lean form, or make it of a model registered without one."""
     from pathlib import Path
 
+    from closedloop.models.artifacts import LEAN_FILE
+    from closedloop.models.lean.file import load_lean
+
+    path = Path(champion.path)
+    if path.name == LEAN_FILE:
+        return load_lean(path, champion.sha256)
+    from closedloop.models.lean.compiling import lean_of_classifier
     from closedloop.models.model_file import load
 
-    return load(Path(champion.path), champion.sha256)
+    return lean_of_classifier(load(path, champion.sha256))
 
 
 def start(settings: Settings, options: ServingOptions | None = None) -> str:

@@ -2,6 +2,9 @@
 
 In order: is there a place for the request, whose key is it, how large is its body. Whatever is
 raised behind it becomes the one error body; a stack trace goes to the log only.
+
+A prediction is answered here: the framework's way from a body to a function and back costs more
+than the answer. Its checks are the same pydantic model, its words the same.
 """
 
 from __future__ import annotations
@@ -12,6 +15,9 @@ import math
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from pydantic import ValidationError
+from pydantic_core import to_json
+
 from closedloop.core.errors import (
     ClosedLoopError,
     Conflict,
@@ -20,15 +26,21 @@ from closedloop.core.errors import (
     NotFound,
     Overloaded,
 )
+from closedloop.serve.messages import PredictRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from closedloop.core.identity import ApiKey
     from closedloop.serve.service import Service
 
 logger = logging.getLogger(__name__)
 
 _GUARDED = "/v1/"
+_MODELS = "/v1/models/"
+_PREDICT = ":predict"
 _RETRY_AFTER_S = 1.0
 _CODES: tuple[tuple[type[ClosedLoopError], str], ...] = (
     (InputError, "invalid_request"),
@@ -53,6 +65,34 @@ def error_body(
     if fields is not None:
         error["fields"] = fields
     return {"error": error}
+
+
+def invalid_body(problems: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Say which fields of a body are wrong and how, without sending their content back.
+
+    Parameters
+    ----------
+    problems : sequence of mapping
+        As pydantic tells them: ``loc`` from the body's root, ``msg``.
+    """
+    fields = [
+        {
+            "field": printable(".".join(str(part) for part in problem["loc"]) or "body"),
+            "problem": str(problem["msg"]).removeprefix("Value error, "),
+        }
+        for problem in problems
+    ]
+    return error_body(
+        "invalid_request",
+        f"The request is wrong at {fields[0]['field']}: {fields[0]['problem']}.",
+        "Correct the fields listed; /docs describes the body.",
+        fields,
+    )
+
+
+def printable(text: str) -> str:
+    """Return text that any client can show: at most 200 characters, no lone surrogate."""
+    return text[:200].encode("utf-8", "replace").decode()
 
 
 def error_answer(error: ClosedLoopError) -> tuple[int, dict[str, Any], dict[str, str]]:
@@ -118,7 +158,22 @@ class Edge:
             key = await self._service.admit(authorization)
             scope.setdefault("state", {})["key"] = key
             body = await self._body(headers, receive)
+            path = scope["path"]
+            if path.endswith(_PREDICT) and scope["method"] == "POST":
+                model = path[len(_MODELS) : -len(_PREDICT)]
+                if path.startswith(_MODELS) and "/" not in model:
+                    await self._predict(key, model, body, send)
+                    return
             await self._app(scope, _replay(body, receive), send)
+
+    async def _predict(self, key: ApiKey, model: str, body: bytes, send: Send) -> None:
+        try:
+            request = PredictRequest.model_validate_json(body)
+        except ValidationError as error:
+            await _send_json(send, 422, invalid_body(error.errors(include_url=False)), {})
+            return
+        answer = await self._service.predict(key, model, request)
+        await _send(send, 200, to_json(answer), {})
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """Read the whole body; nothing behind needs to count bytes."""
@@ -160,7 +215,11 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 async def _send_json(send: Send, status: int, body: dict[str, Any], extra: dict[str, str]) -> None:
-    content = json.dumps(body).encode()  # ASCII: whatever a client sent can be told back
+    # ASCII: whatever a client sent can be told back
+    await _send(send, status, json.dumps(body).encode(), extra)
+
+
+async def _send(send: Send, status: int, content: bytes, extra: dict[str, str]) -> None:
     headers = {"content-type": "application/json", "content-length": str(len(content)), **extra}
     await send(
         {

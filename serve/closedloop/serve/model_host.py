@@ -1,51 +1,47 @@
 """The models a replica holds in memory, and how a new champion takes the place of an old one.
 
-Loading happens beside the requests, in a thread of the follower. A model is put in its place
-by one assignment after it has been hashed, loaded and asked once; a request that began with
-the old one ends with it. A champion that cannot be loaded changes nothing but the report: the
-version before it goes on answering.
+A catalog may name more models than memory holds. Each is mapped when it is first asked for, or
+ahead of that while there is room; what was not asked for longest goes first when there is none.
+Loading happens beside the requests, once however many ask, and files are mapped, so that all
+replicas of a machine share their pages.
+
+A model is put in its place by one assignment after it has been hashed, loaded and asked once; a
+request that began with the old one ends with it. A champion that cannot be loaded changes
+nothing but the report: the version before it goes on answering.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Protocol
 
 from closedloop.core.errors import ClosedLoopError
 from closedloop.models.artifacts import MODEL_FILE
+from closedloop.models.prediction import Prediction
 from closedloop.models.registry import Champion
 from closedloop.serve.catalog import Catalog, difference
 
 logger = logging.getLogger(__name__)
 
 _WARM_UP = ("warm up 预热",)
-
-
-class Ranked(Protocol):
-    """A label and how sure the model is of it."""
-
-    @property
-    def label(self) -> str:
-        """The class."""
-
-    @property
-    def confidence(self) -> float:
-        """Calibrated probability, 0 to 1."""
-
-
-class Prediction(Ranked, Protocol):
-    """What a model answers for one text."""
-
-    @property
-    def top(self) -> Sequence[tuple[str, float]]:
-        """The likeliest labels with their confidences, best first."""
+_TRY_AGAIN_S = 5.0
 
 
 class Model(Protocol):
     """What serving needs of a model."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory it takes."""
 
     def predict_many(self, texts: Sequence[str]) -> Sequence[Prediction]:
         """Answer every text, in order."""
@@ -54,12 +50,13 @@ class Model(Protocol):
 Loader = Callable[[Champion], Model]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Served:
     """A model in memory and the champion it was loaded as."""
 
     champion: Champion
     model: Model
+    used_at: float = 0.0  # time.monotonic() of the last request
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,77 +64,194 @@ class ModelState:
     """How one model stands: what should serve, what does, and why not."""
 
     champion: Champion
-    serving: int | None
+    serving: int | None  # version that answers; loaded when it is asked for
+    in_memory: bool = True
     problem: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Failure:
+    champion: Champion
+    problem: str
+    at: float
+
+
+def _file_size(champion: Champion) -> int:
+    try:
+        return Path(champion.path).stat().st_size
+    except OSError:
+        return 0  # loading it will tell what is wrong
+
+
 class ModelHost:
-    """Holds models by name; `apply` changes what it holds, `get` never waits for that.
+    """Holds models by name; `apply` changes what it should hold, `get` never waits for that.
 
     Parameters
     ----------
     load : callable
         Makes a model of a champion, checking its hash; raises on anything wrong.
+    memory_bytes : int
+        What models may take together. One that is larger on its own is held all the same.
+    pinned : sequence of str
+        Names or patterns (``shop.*``) of models that are held ahead of use and never let go.
+    loaders : int
+        Models that are loaded at a time.
+    size_of : callable
+        Says about how much memory a champion will take, before it is loaded.
     """
 
-    def __init__(self, load: Loader) -> None:
+    def __init__(
+        self,
+        load: Loader,
+        *,
+        memory_bytes: int = 1 << 30,
+        pinned: Sequence[str] = (),
+        loaders: int = 2,
+        size_of: Callable[[Champion], int] = _file_size,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._load = load
+        self._memory_bytes = memory_bytes
+        self._pinned = tuple(pinned)
+        self._size_of = size_of
+        self._clock = clock
+        self._loaders = ThreadPoolExecutor(loaders, thread_name_prefix="load")
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="preload")
         self._applying = threading.Lock()
-        # Replaced as a whole, never changed in place: readers need no lock.
-        self._served: dict[str, Served] = {}
-        self._problems: dict[str, str] = {}
+        self._changing = threading.Lock()  # of what is held; readers need none
+        self._held: dict[str, Served] = {}
+        self._held_bytes = 0
+        self._failures: dict[str, _Failure] = {}
         self._catalog: Catalog | None = None
+        self._wanted: dict[str, Champion] = {}
+        self._loads: dict[str, Future[None]] = {}
 
     @property
     def ready(self) -> bool:
         """Whether a first catalog has been applied."""
         return self._catalog is not None
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory that the models held take."""
+        return self._held_bytes
+
     def get(self, name: str) -> Served | None:
-        """Return what answers for a model now, None where nothing does."""
-        return self._served.get(name)
+        """Return what answers for a model now, None where nothing is in memory."""
+        served = self._held.get(name)
+        if served is not None:
+            served.used_at = self._clock()
+        return served
 
-    def apply(self, catalog: Catalog) -> None:
-        """Load and drop models until this catalog is held; may take long, never raises.
+    async def fetch(self, name: str) -> Served | None:
+        """Return what answers for a model, loading it where it is not in memory.
 
-        A champion that failed before is tried again.
+        None where the catalog does not name it or it cannot be loaded; `problem` tells why.
+        """
+        served = self.get(name)
+        if served is None and name in self._wanted:
+            # Cancelling one request must not cancel the load that others wait for.
+            await asyncio.shield(asyncio.wrap_future(self._loading(name)))
+            served = self.get(name)
+            if served is None and self.problem(name) is None:
+                return await self.fetch(name)  # the champion moved while the old one was loaded
+        return served
+
+    def names(self, name: str) -> bool:
+        """Tell whether the catalog names a model."""
+        return name in self._wanted
+
+    def problem(self, name: str) -> str | None:
+        """Return why a model's champion could not be loaded, None where nothing went wrong."""
+        failure = self._failures.get(name)
+        return failure.problem if failure and failure.champion == self._wanted.get(name) else None
+
+    def apply(self, catalog: Catalog) -> Future[None]:
+        """Hold this catalog: drop what it does not name, load what moved; never raises.
+
+        What moved or came since the catalog before is loaded before this returns, the old
+        version answering meanwhile. The future is done when as many of the others as have room
+        are in memory. What failed before is tried again.
         """
         with self._applying:
-            held = {name: served.champion for name, served in self._served.items()}
-            todo = difference(held, catalog)
-            if todo.unload:
-                kept = {n: s for n, s in self._served.items() if n not in todo.unload}
-                self._served = kept
-            problems: dict[str, str] = {}
+            before = self._wanted if self._catalog else None
+            todo = difference({n: s.champion for n, s in self._held.items()}, catalog)
+            for name in todo.unload:
+                self._let_go(name)
+            self._wanted = {str(champion.ref): champion for champion in catalog.champions}
+            self._failures = {}
             for champion in todo.load:
-                problem = self._swap_in(champion)
-                if problem is not None:
-                    problems[str(champion.ref)] = problem
-            self._problems = problems
+                name = str(champion.ref)
+                came = before is not None and before.get(name) != champion
+                if came or name in self._held or self._is_pinned(name):
+                    self._swap_in(champion)
             self._catalog = catalog
+            return self._ahead.submit(self._preload, catalog)
 
     def states(self) -> list[ModelState]:
         """Return how every model of the catalog stands, by name."""
-        catalog, served, problems = self._catalog, self._served, self._problems
+        catalog, held = self._catalog, self._held
         if catalog is None:
             return []
         states = []
         for champion in catalog.champions:
             name = str(champion.ref)
-            now = served.get(name)
+            now, problem = held.get(name), self.problem(name)
+            serving = now.champion.version if now else None if problem else champion.version
             states.append(
                 ModelState(
-                    champion=champion,
-                    serving=now.champion.version if now else None,
-                    problem=problems.get(name),
+                    champion=champion, serving=serving, in_memory=now is not None, problem=problem
                 )
             )
         return states
 
-    def _swap_in(self, champion: Champion) -> str | None:
+    def close(self) -> None:
+        """End the loaders."""
+        self._catalog = None  # which ends a preload
+        self._ahead.shutdown(wait=True, cancel_futures=True)
+        self._loaders.shutdown(wait=True, cancel_futures=True)
+
+    def _loading(self, name: str) -> Future[None]:
+        """Return the one load of a model that is under way, begun where there is none."""
+        with self._changing:
+            load = self._loads.get(name)
+            if load is None:
+                load = self._loads[name] = self._loaders.submit(self._first_use, name)
+        return load
+
+    def _first_use(self, name: str) -> None:
+        try:
+            champion, failure = self._wanted.get(name), self._failures.get(name)
+            tried = failure is not None and failure.champion == champion
+            if champion is None or name in self._held:
+                return
+            if tried and failure is not None and self._clock() - failure.at < _TRY_AGAIN_S:
+                return
+            self._swap_in(champion)
+        finally:
+            with self._changing:
+                del self._loads[name]
+
+    def _preload(self, catalog: Catalog) -> None:
+        """Load models ahead of use until memory is full or another catalog came."""
+        for champion in catalog.champions:
+            name = str(champion.ref)
+            if name in self._held or name in self._failures:
+                continue
+            if self._catalog is not catalog:
+                return
+            if self._held_bytes + self._size_of(champion) <= self._memory_bytes:
+                with suppress(CancelledError):
+                    self._loading(name).result()
+
+    def _is_pinned(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self._pinned)
+
+    def _swap_in(self, champion: Champion) -> None:
+        name = str(champion.ref)
         try:
             model = self._load(champion)
-            # Lazy parts (dictionaries, thread pools) are built here, not in a request, and a
+            # Lazy parts (dictionaries, page faults) are met here, not in a request, and a
             # model that cannot answer never serves.
             model.predict_many(_WARM_UP)
         except ClosedLoopError as error:
@@ -145,10 +259,34 @@ class ModelHost:
         except Exception as error:  # a damaged file can fail in any way; all mean the same here
             problem = f"{type(error).__name__}: {error}"
         else:
-            served = Served(champion=champion, model=model)
-            self._served = {**self._served, str(champion.ref): served}
-            return None
+            self._put(name, Served(champion=champion, model=model, used_at=self._clock()))
+            return
         # The reason is shown to API clients, who need not know where files are.
         problem = problem.replace(champion.path, MODEL_FILE)
         logger.warning("%s version %d was not loaded: %s", champion.ref, champion.version, problem)
-        return problem
+        failure = _Failure(champion=champion, problem=problem, at=self._clock())
+        self._failures = {**self._failures, name: failure}
+
+    def _put(self, name: str, served: Served) -> None:
+        with self._changing:
+            if self._wanted.get(name) != served.champion:
+                return  # it moved, or is gone, since this was begun
+            former = self._held.get(name)
+            held = {**self._held, name: served}
+            size = self._held_bytes + served.model.size_bytes
+            size -= former.model.size_bytes if former else 0
+            if size > self._memory_bytes:
+                by_use = sorted(held, key=lambda other: held[other].used_at)
+                for other in by_use:
+                    if size <= self._memory_bytes:
+                        break
+                    if other != name and not self._is_pinned(other):
+                        size -= held.pop(other).model.size_bytes
+            self._held, self._held_bytes = held, size
+
+    def _let_go(self, name: str) -> None:
+        with self._changing:
+            held = dict(self._held)
+            gone = held.pop(name, None)
+            if gone is not None:
+                self._held, self._held_bytes = held, self._held_bytes - gone.model.size_bytes

@@ -21,6 +21,9 @@ class ServingOptions:
     # Requests of one key, sustained and at once.
     rate_per_key_s: float = 500.0
     burst_per_key: int = 1_000
+    # What models may take in a replica, and names or patterns of those that are never let go.
+    model_memory_bytes: int = 1 << 30
+    pinned_models: tuple[str, ...] = ()
     max_body_bytes: int = 1_048_576
     # Predictions and rule hits that wait for the event log.
     buffer_events: int = 20_000

@@ -1,8 +1,4 @@
-"""What the API does, without HTTP: admit, predict, take feedback and events, report.
-
-Texts are masked before the model sees them, because that is what it was trained on, and so
-that nothing behind the door ever holds personal data.
-"""
+"""What the API does, without HTTP: admit, predict, take feedback and events, report."""
 
 from __future__ import annotations
 
@@ -13,39 +9,35 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Literal
-from uuid import UUID, uuid4
+from typing import Any, Literal
+from uuid import UUID
 
-from closedloop.core.errors import EngineError, NotFound, Overloaded
+from closedloop.core.errors import NotFound, Overloaded
 from closedloop.core.identity import ApiKey
-from closedloop.core.privacy import names_a_person
-from closedloop.data.event import Event, Kind, new_event_id
+from closedloop.data.event import Event, Kind
 from closedloop.data.event_log.protocol import EventLog
 from closedloop.data.log_file import Refused
 from closedloop.serve.access import KeyRing, RateLimit
-from closedloop.serve.answer_events import feedback_event, prediction_events
+from closedloop.serve.answer_events import feedback_event
 from closedloop.serve.event_intake import EventIntake
 from closedloop.serve.event_messages import EventOutcome, EventsRequest, EventsResponse
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.messages import (
-    Candidate,
     FeedbackRequest,
     FeedbackResponse,
     HealthResponse,
     ModelOut,
     ModelsResponse,
-    PredictionOut,
     PredictRequest,
-    PredictResponse,
 )
-from closedloop.serve.model_host import ModelHost, Prediction, Served
+from closedloop.serve.model_host import ModelHost
 from closedloop.serve.options import ServingOptions
+from closedloop.serve.predictor import Predictor
 
 # A prediction that another replica answered a moment ago may still be in its buffer.
 _SETTLE_S = 2.0
 _SETTLE_PAUSE_S = 0.05
 _FLUSH_S = 2.0
-_MAX_TOP = 5
 _MAX_BURIALS = 8
 
 
@@ -86,17 +78,15 @@ class Service:
         bury: Callable[[Sequence[Refused], str, str], object] = lambda *_: None,
     ) -> None:
         self.host = host
+        self.predictor = Predictor(host=host, writer=writer, mask=mask, pseudonym=pseudonym)
         self.watcher_answers = False
         self._keys = keys
         self._log = log
         self._writer = writer
         self._mask = mask
-        self._pseudonym = pseudonym
         self._options = options
         self._rate = RateLimit(rate_per_s=options.rate_per_key_s, burst=options.burst_per_key)
         self._in_flight = 0
-        # Two threads: a batch of long texts does not hold up the single text behind it.
-        self._answering = ThreadPoolExecutor(2, thread_name_prefix="answer")
         self._archive = archive
         self._intake = EventIntake(mask=mask, pseudonym=pseudonym)
         self._bury = bury
@@ -143,47 +133,9 @@ class Service:
             )
         return key
 
-    async def predict(self, key: ApiKey, model: str, request: PredictRequest) -> PredictResponse:
-        """Answer texts and log each answer as an event.
-
-        Raises
-        ------
-        NotFound
-            There is no such model, or the key does not reach it.
-        EngineError
-            Its champion could not be loaded.
-        Overloaded
-            The event log does not keep up.
-        """
-        started = time.perf_counter()
-        served = self._served(key, model)
-        texts = request.all_texts
-        self._writer.check_room(len(texts))
-        masked, answers = await asyncio.get_running_loop().run_in_executor(
-            self._answering, self._answer, served, texts
-        )
-        latency_ms = (time.perf_counter() - started) * 1000
-        ids = [new_event_id() for _ in answers]
-        tenant = served.champion.ref.tenant
-        user_id = request.user_id and self._pseudonym(request.user_id, tenant)
-        if request.dialogue_id and names_a_person(request.dialogue_id):
-            dialogue_id = self._pseudonym(request.dialogue_id, tenant)
-            request = request.model_copy(update={"dialogue_id": dialogue_id})
-        self._writer.offer(
-            prediction_events(
-                served.champion,
-                request,
-                zip(ids, masked, answers, strict=True),
-                user_id=user_id,
-                latency_ms=latency_ms,
-            )
-        )
-        return PredictResponse(
-            request_id=str(uuid4()),
-            model=model,
-            version=served.champion.version,
-            predictions=[_out(i, answer) for i, answer in zip(ids, answers, strict=True)],
-        )
+    async def predict(self, key: ApiKey, model: str, request: PredictRequest) -> dict[str, Any]:
+        """Answer texts; see `Predictor.predict`."""
+        return await self.predictor.predict(key, model, request)
 
     async def feedback(self, key: ApiKey, request: FeedbackRequest) -> FeedbackResponse:
         """Store feedback; it is on disk when this returns.
@@ -299,31 +251,11 @@ class Service:
 
     def close(self) -> None:
         """Write what waits and end the threads."""
-        self._answering.shutdown(wait=True)
+        self.predictor.close()
+        self.host.close()
         self._burying.shutdown(wait=True)
         self._writer.close()
         self._log.close()
-
-    def _served(self, key: ApiKey, model: str) -> Served:
-        served = self.host.get(model)
-        tenant = model.partition(".")[0]
-        if served is not None and key.reaches(tenant):
-            return served
-        if key.reaches(tenant) and any(str(s.champion.ref) == model for s in self.host.states()):
-            raise EngineError(
-                f"The champion of {model!r} could not be loaded.",
-                remedy="See GET /v1/models for the reason, and release a version that loads.",
-            )
-        # The same words for a model that is not there and one that is another tenant's.
-        raise NotFound(
-            f"There is no model {model[:200]!r}.", remedy="See GET /v1/models for those you reach."
-        )
-
-    def _answer(
-        self, served: Served, texts: Sequence[str]
-    ) -> tuple[list[str], Sequence[Prediction]]:
-        masked = [self._mask(text) for text in texts]
-        return masked, served.model.predict_many(masked)
 
     async def _prediction(self, event_id: str) -> Event | None:
         """Look a prediction up, waiting for the buffers that may still hold it."""
@@ -344,15 +276,3 @@ def _age_s(event_id: str) -> float:
     """Return how long ago the id was made; infinity for one that was not made here."""
     age_s = time.time() - (UUID(event_id).int >> 80) / 1000
     return age_s if age_s > -_SETTLE_S else math.inf
-
-
-def _out(prediction_id: str, answer: Prediction) -> PredictionOut:
-    return PredictionOut(
-        prediction_id=prediction_id,
-        label=answer.label,
-        confidence=float(answer.confidence),
-        top=[
-            Candidate(label=label, confidence=float(confidence))
-            for label, confidence in answer.top[:_MAX_TOP]
-        ],
-    )

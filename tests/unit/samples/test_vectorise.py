@@ -3,7 +3,8 @@ import pytest
 
 from closedloop.core.errors import InputError
 from closedloop.samples.embedding import load_embedding
-from closedloop.samples.vectorise import TextVectoriser, normalise
+from closedloop.samples.normal_form import normalise
+from closedloop.samples.vectorise import TextVectoriser
 
 ENGLISH = ["where is my order", "my parcel is late", "cancel the order", "pay by card"] * 3
 CHINESE = ["我的订单在哪里", "快递还没有到", "取消订单", "用银行卡付款"] * 3

@@ -39,8 +39,13 @@ class Answer:
     top: tuple[tuple[str, float], ...]
 
 
+SLOW = "slow " * 1_000  # long enough to be answered in a thread
+
+
 class Model:
-    """Answers 'refund'; raises on 'poison'; waits at the gate on 'slow'."""
+    """Answers 'refund'; raises on 'poison'; waits at the gate on `SLOW`."""
+
+    size_bytes = 1
 
     def __init__(self, champion):
         self.gate = threading.Event()
@@ -51,7 +56,7 @@ class Model:
     def predict_many(self, texts):
         if "poison" in texts:
             raise ZeroDivisionError("a secret of the model")
-        if "slow" in texts:
+        if SLOW.strip() in texts:
             self.reached.release()
             assert self.gate.wait(10)
         return [Answer("refund", 0.75, (("refund", 0.75), ("greeting", 0.25))) for _ in texts]
@@ -87,7 +92,7 @@ class Api:
         self.catalog = Catalog.of(
             Champion(ref=ModelRef.parse(name), version=3, path="/m", sha256="") for name in names
         )
-        self.host.apply(self.catalog)
+        self.host.apply(self.catalog).result(10)
 
     def client(self, key="cl_retail"):
         return httpx.AsyncClient(
@@ -320,8 +325,8 @@ def test_requests_over_the_limit_are_told_to_come_back(api):
 
     async def run():
         async with api.client() as client:
-            slow = [asyncio.create_task(client.post(PREDICT, json={"text": "slow"}))] * 1
-            slow.append(asyncio.create_task(client.post(PREDICT, json={"text": "slow"})))
+            slow = [asyncio.create_task(client.post(PREDICT, json={"text": SLOW}))] * 1
+            slow.append(asyncio.create_task(client.post(PREDICT, json={"text": SLOW})))
             for _ in slow:
                 await asyncio.to_thread(model.reached.acquire)
             refused = await client.post(PREDICT, json={"text": "x"})

@@ -104,6 +104,8 @@ def test_a_host_follows_and_survives_a_lost_watcher(monkeypatch):
         return Handle(Lost() if len(finds) == 1 else watcher(poller))
 
     class Model:
+        size_bytes = 1
+
         def predict_many(self, texts):
             return texts
 

@@ -42,6 +42,8 @@ NAMES = Pseudonyms(KeyChain(first=bytes(32)))
 class Model:
     """Answers 'refund'."""
 
+    size_bytes = 1
+
     def __init__(self, champion):
         pass
 

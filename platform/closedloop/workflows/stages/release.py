@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from closedloop.core.errors import EngineError
+from closedloop.models.artifacts import LEAN_FILE
+from closedloop.models.lean.compiling import check_equal, lean_of_classifier
+from closedloop.models.lean.file import save_lean
+from closedloop.models.registry import LeanFile
 from closedloop.models.release import release as move_champion
 from closedloop.models.training_snapshot import LABELS_VERSION_TAG, SHA256_TAG, content_hash
 from closedloop.workflows.context import LoopContext, StageProgress
@@ -25,6 +29,10 @@ def release(context: LoopContext, outcome: StageOutcome, progress: StageProgress
     assert state.challenger is not None
     assert state.challenger_file is not None
     assert state.training_set is not None
+    lean = lean_of_classifier(state.challenger)
+    texts = [row.text for row in state.training_set.gold][:_PROBES]
+    difference = check_equal(lean, state.challenger, texts)
+    lean_file = context.scratch / LEAN_FILE
     version = engines.registry.register(
         ref,
         state.challenger_file,
@@ -40,11 +48,13 @@ def release(context: LoopContext, outcome: StageOutcome, progress: StageProgress
             "train_rows": str(len(state.training_set.train)),
             "gold_rows": str(len(state.training_set.gold)),
         },
+        lean=LeanFile(lean_file, save_lean(lean, lean_file)),
         labels=state.training_set.classes,
     )
     state.version = version
     outcome.rows = 1
     outcome.details = {"version": version, "verdict": " ".join(evaluation.verdict.reasons)}
+    outcome.details["serving form differs by"] = f"{difference:.1e}"
     progress(1, 3)
 
     def follow() -> float:
@@ -55,7 +65,6 @@ def release(context: LoopContext, outcome: StageOutcome, progress: StageProgress
     if state.champion is None:
         seconds, failed = follow(), 0
     else:
-        texts = [row.text for row in state.training_set.gold][:_PROBES]
         seconds, probe = engines.serving.probe_during(ref, texts, follow)
         failed = probe.failed
         outcome.details |= {"requests during swap": probe.requests, "failed requests": failed}

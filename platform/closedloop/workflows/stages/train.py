@@ -14,7 +14,8 @@ from closedloop.models.training_snapshot import (
     training_set_at,
 )
 from closedloop.models.tuning import FOLDS, Tracking, tune
-from closedloop.samples.vectorise import TextVectoriser, normalise
+from closedloop.samples.normal_form import normalise
+from closedloop.samples.vectorise import TextVectoriser
 from closedloop.workflows.context import LoopContext, StageProgress
 from closedloop.workflows.records import StageOutcome
 

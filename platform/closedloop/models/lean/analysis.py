@@ -1,0 +1,193 @@
+"""Texts taken apart into words or character n-grams, as spans with their hashes.
+
+The analysers do what scikit-learn's ``TfidfVectorizer`` and the platform's own
+:mod:`closedloop.samples.terms` do, for all texts of a batch in one go.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+
+from closedloop.models.lean.hashing import Hashes, Offsets, Prefixes
+from closedloop.samples.normal_form import normalise
+
+_SPACES = re.compile(r"\s\s+")
+_BLANK = ord(" ")
+
+
+class Preparation(StrEnum):
+    """What is done to a text before it is taken apart."""
+
+    NOTHING = "nothing"
+    LOWER = "lower"
+    NORMAL = "normal"  # the platform's own form: NFKC, case folded, single blanks
+    UNACCENT = "unaccent"  # scikit-learn's strip_accents="unicode"
+    LOWER_UNACCENT = "lower-unaccent"
+
+    def of(self, texts: Sequence[str]) -> list[str]:
+        """Return the texts as prepared."""
+        return [_PREPARED[self](text) for text in texts]
+
+
+def _unaccented(text: str) -> str:
+    if text.isascii():
+        return text
+    decomposed = unicodedata.normalize("NFKD", text)
+    return "".join(c for c in decomposed if not unicodedata.combining(c))
+
+
+_PREPARED: dict[Preparation, Callable[[str], str]] = {
+    Preparation.NOTHING: str,
+    Preparation.LOWER: str.lower,
+    Preparation.NORMAL: normalise,
+    Preparation.UNACCENT: _unaccented,
+    Preparation.LOWER_UNACCENT: lambda text: _unaccented(text.lower()),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Terms:
+    """All terms of a batch of texts: term ``i`` is ``joined[starts[i]:ends[i]]``."""
+
+    joined: str
+    starts: Offsets
+    ends: Offsets
+    hashes: Hashes
+    documents: npt.NDArray[np.intp]  # which text each term is of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Words:
+    """Runs of neighbouring words.
+
+    Parameters
+    ----------
+    pattern : str
+        Regular expression of a word; its one group, where it has one, is the word.
+    least, most : int
+        Words in a run.
+    stop : frozenset of str
+        Words left out before runs are made.
+    """
+
+    pattern: str
+    least: int = 1
+    most: int = 1
+    stop: frozenset[str] = frozenset()
+
+    def terms(self, texts: Sequence[str]) -> Terms:
+        """Take texts apart."""
+        find, stop = _compiled(self.pattern).findall, self.stop
+        found = [find(text) for text in texts]
+        if stop:
+            found = [[word for word in words if word not in stop] for words in found]
+        words = list(chain.from_iterable(found))
+        # Joined by blanks, a run of words is a span of the text, whatever stood between them.
+        joined = " ".join(words)
+        ends = np.cumsum([len(word) + 1 for word in words], dtype=np.intp) - 1
+        starts = np.concatenate([[0], ends[:-1] + 1])[: len(words)].astype(np.intp)
+        documents = np.repeat(np.arange(len(texts)), [len(words) for words in found])
+        runs = [
+            _run(starts, ends, documents, size)
+            for size in range(self.least, min(self.most, len(words)) + 1)
+        ]
+        return _terms(joined, Prefixes(joined), runs)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grams:
+    """Character n-grams.
+
+    Parameters
+    ----------
+    least, most : int
+        Characters of a gram.
+    within_words : bool
+        Whether no gram crosses from one word to the next; a word then has a blank at each end.
+    short_words_whole : bool
+        Whether a word shorter than ``least`` counts as one gram (scikit-learn's ``char_wb``).
+    lone_blanks : bool
+        Whether the blank at a word's end is a gram of its own.
+    """
+
+    least: int
+    most: int
+    within_words: bool = True
+    short_words_whole: bool = True
+    lone_blanks: bool = True
+
+    def terms(self, texts: Sequence[str]) -> Terms:
+        """Take texts apart."""
+        if self.within_words:
+            split = [text.split() for text in texts]
+            pieces = [f" {word} " for word in chain.from_iterable(split)]
+            documents = np.repeat(np.arange(len(texts)), [len(words) for words in split])
+        else:
+            pieces = [_SPACES.sub(" ", text) for text in texts]
+            documents = np.arange(len(texts))
+        joined = "".join(pieces)
+        prefixes = Prefixes(joined)
+        lengths = np.fromiter(map(len, pieces), dtype=np.intp, count=len(pieces))
+        piece = np.repeat(np.arange(len(pieces)), lengths)
+        starts, ends = self._spans(prefixes, piece)
+        if self.within_words and self.short_words_whole and (lengths < self.least).any():
+            last = np.cumsum(lengths)
+            short = lengths < self.least
+            starts = np.concatenate([starts, (last - lengths)[short]])
+            ends = np.concatenate([ends, last[short]])
+        return _terms(joined, prefixes, [(starts, ends, documents[piece[starts]])])
+
+    def _spans(self, prefixes: Prefixes, piece: Offsets) -> tuple[Offsets, Offsets]:
+        total = len(prefixes)
+        starts = np.repeat(np.arange(total), self.most - self.least + 1)
+        sizes = np.tile(np.arange(self.least, self.most + 1), total)
+        ends = starts + sizes
+        inside = ends <= total
+        starts, ends, sizes = starts[inside], ends[inside], sizes[inside]
+        whole = piece[ends - 1] == piece[starts]
+        if not self.lone_blanks:
+            whole &= (sizes > 1) | (prefixes.characters[starts] != _BLANK)
+        return starts[whole], ends[whole]
+
+
+Analyser = Words | Grams
+_Run = tuple[Offsets, Offsets, "npt.NDArray[np.intp]"]
+
+
+def _run(starts: Offsets, ends: Offsets, documents: Offsets, size: int) -> _Run:
+    first, last = slice(0, len(starts) - size + 1), slice(size - 1, None)
+    same = documents[first] == documents[last]
+    return starts[first][same], ends[last][same], documents[first][same]
+
+
+def _terms(joined: str, prefixes: Prefixes, runs: Sequence[_Run]) -> Terms:
+    if len(runs) == 1:
+        ((starts, ends, documents),) = runs
+    elif runs:
+        starts, ends, documents = (np.concatenate(part) for part in zip(*runs, strict=True))
+    else:
+        starts = ends = documents = np.zeros(0, dtype=np.intp)
+    filled = ends > starts
+    if not filled.all():  # a pattern that matches nothing at all makes empty words
+        starts, ends, documents = starts[filled], ends[filled], documents[filled]
+    return Terms(
+        joined=joined,
+        starts=starts,
+        ends=ends,
+        hashes=prefixes.hashes(starts, ends),
+        documents=documents,
+    )
+
+
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)

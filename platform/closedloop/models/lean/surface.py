@@ -1,0 +1,107 @@
+"""TF-IDF of one kind of term, and the planes that score it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from closedloop.models.lean.analysis import Analyser, Preparation, Terms
+from closedloop.models.lean.hashing import Hashes
+
+Floats = npt.NDArray[np.float64]
+Planes = npt.NDArray[np.float32] | Floats
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weights:
+    """How often each known term is in each text, weighed: a sparse matrix by its entries.
+
+    Entries are in the order of texts; those of text ``i`` are ``bounds[i]:bounds[i + 1]``.
+    """
+
+    rows: npt.NDArray[np.intp]  # of the vocabulary
+    values: Floats
+    bounds: npt.NDArray[np.intp]
+
+    def times(self, matrix: Planes) -> Floats:
+        """Return the product with a dense matrix (vocabulary, n): shape (texts, n)."""
+        product = np.zeros((len(self.bounds) - 1, matrix.shape[1]))
+        bounds = self.bounds.tolist()
+        # Text by text: the rows that a text needs fit the cache, those of a batch do not.
+        for i in range(len(product)):
+            begin, end = bounds[i], bounds[i + 1]
+            if end > begin:
+                product[i] = self.values[begin:end] @ matrix[self.rows[begin:end]]
+        return product
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surface:
+    """One vocabulary with its weights.
+
+    Parameters
+    ----------
+    hashes : ndarray of uint64, shape (terms,)
+        Of the vocabulary, ascending; every other array has its rows in this order.
+    idf : ndarray of float, shape (terms,)
+    planes : ndarray of float, shape (terms, classes)
+        What one unit of a term adds to the score of each class.
+    directions : ndarray of float32, shape (terms, dimensions), optional
+        The term's place in the latent view.
+    sublinear : bool
+        Whether a term counts ``1 + log(n)`` instead of ``n``.
+    binary : bool
+        Whether a term counts once, however often it comes.
+    norm : str
+        ``l2``, ``l1`` or ``none``: length that a text's weights are scaled to.
+    """
+
+    preparation: Preparation
+    analyser: Analyser
+    hashes: Hashes
+    idf: npt.NDArray[np.floating]
+    planes: Planes
+    directions: npt.NDArray[np.float32] | None = None
+    sublinear: bool = False
+    binary: bool = False
+    norm: str = "l2"
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of terms."""
+        return len(self.hashes)
+
+    def find(self, terms: Terms) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+        """Return the row of each term and whether it has one; rows of others mean nothing."""
+        rows = np.searchsorted(self.hashes, terms.hashes)
+        np.minimum(rows, self.vocabulary - 1, out=rows)
+        return rows, self.hashes[rows] == terms.hashes
+
+    def weigh(self, terms: Terms, texts: int) -> Weights:
+        """Weigh the terms of so many texts."""
+        rows, known = self.find(terms)
+        # One number for text and term: equal terms of a text lie together when sorted.
+        place = terms.documents[known] * self.vocabulary + rows[known]
+        place.sort()
+        first = np.ones(len(place), dtype=bool)
+        np.not_equal(place[1:], place[:-1], out=first[1:])
+        begins = np.flatnonzero(first)
+        place = place[begins]
+        documents, rows = np.divmod(place, self.vocabulary)
+        if self.binary:
+            counts = np.ones(len(place))
+        else:
+            counts = np.diff(begins, append=len(first)).astype(np.float64)
+            if self.sublinear:
+                counts = 1.0 + np.log(counts)
+        values = counts * self.idf[rows]
+        bounds = np.searchsorted(documents, np.arange(texts + 1))
+        if self.norm != "none":
+            parts = values * values if self.norm == "l2" else np.abs(values)
+            lengths = np.bincount(documents, weights=parts, minlength=texts)
+            if self.norm == "l2":
+                lengths = np.sqrt(lengths)
+            values /= lengths[documents]
+        return Weights(rows=rows, values=values, bounds=bounds)
