@@ -22,6 +22,7 @@ from closedloop.samples.normal_form import normalise
 
 _SPACES = re.compile(r"\s\s+")
 _BLANK = ord(" ")
+_SHORT = 400  # characters of a text whose spans are remembered
 
 
 class Preparation(StrEnum):
@@ -62,7 +63,7 @@ class Terms:
     starts: Offsets
     ends: Offsets
     hashes: Hashes
-    documents: npt.NDArray[np.intp]  # which text each term is of
+    documents: npt.NDArray[np.intp] | None  # which text each term is of; None: the only one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,9 +94,12 @@ class Words:
         words = list(chain.from_iterable(found))
         # Joined by blanks, a run of words is a span of the text, whatever stood between them.
         joined = " ".join(words)
-        ends = np.cumsum([len(word) + 1 for word in words], dtype=np.intp) - 1
-        starts = np.concatenate([[0], ends[:-1] + 1])[: len(words)].astype(np.intp)
-        documents = np.repeat(np.arange(len(texts)), [len(words) for words in found])
+        lengths = np.fromiter(map(len, words), dtype=np.intp, count=len(words))
+        ends = np.cumsum(lengths + 1) - 1
+        starts = ends - lengths
+        documents = None
+        if len(texts) > 1:
+            documents = np.repeat(np.arange(len(texts)), [len(words) for words in found])
         runs = [
             _run(starts, ends, documents, size)
             for size in range(self.least, min(self.most, len(words)) + 1)
@@ -130,10 +134,10 @@ class Grams:
         if self.within_words:
             split = [text.split() for text in texts]
             pieces = [f" {word} " for word in chain.from_iterable(split)]
-            documents = np.repeat(np.arange(len(texts)), [len(words) for words in split])
+            counts = [len(words) for words in split]
         else:
             pieces = [_SPACES.sub(" ", text) for text in texts]
-            documents = np.arange(len(texts))
+            counts = [1] * len(texts)
         joined = "".join(pieces)
         prefixes = Prefixes(joined)
         lengths = np.fromiter(map(len, pieces), dtype=np.intp, count=len(pieces))
@@ -144,41 +148,60 @@ class Grams:
             short = lengths < self.least
             starts = np.concatenate([starts, (last - lengths)[short]])
             ends = np.concatenate([ends, last[short]])
-        return _terms(joined, prefixes, [(starts, ends, documents[piece[starts]])])
+        documents = None
+        if len(texts) > 1:
+            documents = np.repeat(np.arange(len(texts)), counts)[piece[starts]]
+        return _terms(joined, prefixes, [(starts, ends, documents)])
 
     def _spans(self, prefixes: Prefixes, piece: Offsets) -> tuple[Offsets, Offsets]:
         total = len(prefixes)
-        starts = np.repeat(np.arange(total), self.most - self.least + 1)
-        sizes = np.tile(np.arange(self.least, self.most + 1), total)
-        ends = starts + sizes
-        inside = ends <= total
-        starts, ends, sizes = starts[inside], ends[inside], sizes[inside]
+        known = _short_spans if total <= _SHORT else _all_spans
+        starts, ends = known(total, self.least, self.most)
         whole = piece[ends - 1] == piece[starts]
         if not self.lone_blanks:
-            whole &= (sizes > 1) | (prefixes.characters[starts] != _BLANK)
+            whole &= (ends - starts > 1) | (prefixes.characters[starts] != _BLANK)
         return starts[whole], ends[whole]
 
 
 Analyser = Words | Grams
-_Run = tuple[Offsets, Offsets, "npt.NDArray[np.intp]"]
+_Run = tuple[Offsets, Offsets, "Offsets | None"]
 
 
-def _run(starts: Offsets, ends: Offsets, documents: Offsets, size: int) -> _Run:
+def _all_spans(total: int, least: int, most: int) -> tuple[Offsets, Offsets]:
+    """Return starts and ends of all spans of a text of so many characters."""
+    starts = np.repeat(np.arange(total), most - least + 1)
+    ends = starts + np.tile(np.arange(least, most + 1), total)
+    inside = ends <= total
+    return starts[inside], ends[inside]
+
+
+_short_spans = lru_cache(maxsize=2 * _SHORT)(_all_spans)  # a few kilobytes each
+
+
+def _run(starts: Offsets, ends: Offsets, documents: Offsets | None, size: int) -> _Run:
     first, last = slice(0, len(starts) - size + 1), slice(size - 1, None)
+    if documents is None:
+        return starts[first], ends[last], None
     same = documents[first] == documents[last]
     return starts[first][same], ends[last][same], documents[first][same]
 
 
 def _terms(joined: str, prefixes: Prefixes, runs: Sequence[_Run]) -> Terms:
+    documents: Offsets | None
     if len(runs) == 1:
         ((starts, ends, documents),) = runs
     elif runs:
-        starts, ends, documents = (np.concatenate(part) for part in zip(*runs, strict=True))
+        starts = np.concatenate([run[0] for run in runs])
+        ends = np.concatenate([run[1] for run in runs])
+        owners = [run[2] for run in runs if run[2] is not None]
+        documents = np.concatenate(owners) if owners else None
     else:
-        starts = ends = documents = np.zeros(0, dtype=np.intp)
+        starts = ends = np.zeros(0, dtype=np.intp)
+        documents = None
     filled = ends > starts
     if not filled.all():  # a pattern that matches nothing at all makes empty words
-        starts, ends, documents = starts[filled], ends[filled], documents[filled]
+        starts, ends = starts[filled], ends[filled]
+        documents = None if documents is None else documents[filled]
     return Terms(
         joined=joined,
         starts=starts,

@@ -7,6 +7,7 @@ needs neither scikit-learn nor any training code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -100,7 +101,7 @@ class LeanModel:
     def scores(self, texts: Sequence[str]) -> Floats:
         """Return what speaks for each class, shape (n, classes)."""
         if len(texts) == 1:
-            return self._scores(texts)
+            return self._scores_of_one(texts[0])[np.newaxis]
         parts = [self._scores(chunk) for chunk in _chunks(texts)]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.classes)))
 
@@ -121,6 +122,8 @@ class LeanModel:
         if not texts:
             return []
         probabilities = self.probabilities(texts)
+        if len(texts) == 1:
+            return [self._ranked(probabilities[0], top)]
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, : max(1, top)]
         likely = np.take_along_axis(probabilities, best, axis=1).tolist()
         classes = self.classes
@@ -156,6 +159,30 @@ class LeanModel:
                     added[term] = added.get(term, 0.0) + score
         ranked = sorted(added.items(), key=lambda item: (-abs(item[1]), item[0]))
         return [Contribution(term=term, score=score) for term, score in ranked[:most]]
+
+    def _ranked(self, probabilities: Floats, top: int) -> Prediction:
+        order = (-probabilities).argsort(kind="stable")[: max(1, top)]
+        classes = self.classes
+        likely = probabilities[order].tolist()
+        ranked = tuple(zip([classes[i] for i in order.tolist()], likely, strict=True))
+        return Prediction(label=ranked[0][0], confidence=likely[0], top=ranked)
+
+    def _scores_of_one(self, text: str) -> Floats:
+        """Return scores of one text, shape (classes,): what a single request waits for."""
+        scores = self.bias.copy()
+        latent = None
+        for surface in self.surfaces:
+            terms = surface.analyser.terms(surface.preparation.of((text,)))
+            rows, values = surface.weigh_one(terms)
+            scores += values @ surface.planes[rows]
+            if surface.directions is not None:
+                seen = values @ surface.directions[rows]
+                latent = seen if latent is None else latent + seen
+        if self.latent is not None and latent is not None:
+            scores += (latent / max(math.sqrt(latent @ latent), _TINY)) @ self.latent
+        if self.semantic is not None:
+            scores += self.semantic.scores(Preparation.NORMAL.of((text,)))[0]
+        return scores
 
     def _scores(self, texts: Sequence[str]) -> Floats:
         scores = np.repeat(self.bias[np.newaxis], len(texts), axis=0)

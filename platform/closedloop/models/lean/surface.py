@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,27 +82,47 @@ class Surface:
 
     def weigh(self, terms: Terms, texts: int) -> Weights:
         """Weigh the terms of so many texts."""
+        if texts == 1 or terms.documents is None:
+            rows, values = self.weigh_one(terms)
+            return Weights(rows=rows, values=values, bounds=np.array([0, len(rows)]))
         rows, known = self.find(terms)
         # One number for text and term: equal terms of a text lie together when sorted.
-        place = terms.documents[known] * self.vocabulary + rows[known]
-        place.sort()
-        first = np.ones(len(place), dtype=bool)
-        np.not_equal(place[1:], place[:-1], out=first[1:])
-        begins = np.flatnonzero(first)
-        place = place[begins]
+        place, counts = self._counted(terms.documents[known] * self.vocabulary + rows[known])
         documents, rows = np.divmod(place, self.vocabulary)
-        if self.binary:
-            counts = np.ones(len(place))
-        else:
-            counts = np.diff(begins, append=len(first)).astype(np.float64)
-            if self.sublinear:
-                counts = 1.0 + np.log(counts)
         values = counts * self.idf[rows]
-        bounds = np.searchsorted(documents, np.arange(texts + 1))
         if self.norm != "none":
             parts = values * values if self.norm == "l2" else np.abs(values)
             lengths = np.bincount(documents, weights=parts, minlength=texts)
             if self.norm == "l2":
                 lengths = np.sqrt(lengths)
             values /= lengths[documents]
+        bounds = np.searchsorted(documents, np.arange(texts + 1))
         return Weights(rows=rows, values=values, bounds=bounds)
+
+    def weigh_one(self, terms: Terms) -> tuple[npt.NDArray[np.intp], Floats]:
+        """Weigh the terms of one text: rows of the vocabulary, and their weights."""
+        rows, known = self.find(terms)
+        rows, counts = self._counted(rows[known])
+        values = counts * self.idf[rows]
+        if len(values) and self.norm == "l2":
+            values /= math.sqrt(np.dot(values, values))
+        elif len(values) and self.norm == "l1":
+            values /= np.abs(values).sum()
+        return rows, values
+
+    def _counted(self, places: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], Floats]:
+        """Return the distinct places, ascending, and what each counts."""
+        places.sort()
+        begins = np.empty(len(places), dtype=bool)
+        begins[:1] = True
+        np.not_equal(places[1:], places[:-1], out=begins[1:])
+        first = begins.nonzero()[0]
+        if self.binary or len(first) == len(places):
+            return places[first], np.ones(len(first))
+        counts = np.empty(len(first))
+        np.subtract(first[1:], first[:-1], out=counts[:-1])
+        counts[-1] = len(places) - first[-1]
+        if self.sublinear:
+            np.log(counts, out=counts)
+            counts += 1.0
+        return places[first], counts
