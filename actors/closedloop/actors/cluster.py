@@ -7,6 +7,7 @@ asks for a token that only this user can read, and its dashboard listens on loop
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from closedloop.core.errors import Conflict, EngineError, first_line
 from closedloop.core.java import prepare_environment
-from closedloop.core.ports import port_is_free
+from closedloop.core.ports import free_port, port_is_free
 from closedloop.core.settings import Settings
 
 NAMESPACE = "closedloop"
@@ -72,10 +73,45 @@ def prepare_ray(settings: Settings) -> None:
     prepare_environment()
     if "RAY_AUTH_TOKEN" not in os.environ and "RAY_AUTH_TOKEN_PATH" not in os.environ:
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(_token_file(settings))
+    for name, value in _ingress_environment(settings).items():
+        os.environ.setdefault(name, value)
     if "ray" in sys.modules:  # Ray read the mode of authentication when it was imported
         from ray._raylet import Config  # type: ignore[attr-defined]  # compiled, no stub
 
         Config.initialize("")
+
+
+def _ingress_environment(settings: Settings) -> dict[str, str]:
+    """Say how Ray Serve takes requests: HAProxy in front, straight to the replicas.
+
+    Serve's own Python proxy answers a tenth of the requests. The files of HAProxy have fixed
+    places otherwise, which two clusters of one machine would share.
+    """
+    folder = _ingress_folder(settings)
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": folder,
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
+        # HAProxy's own figures, and Serve's proxy for the time that no replica is up.
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        # On a busy machine an actor takes longer to start than Serve waits for its proxy.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
+        # Replicas count for themselves; a log line a request would cost HAProxy its speed.
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        # A prediction may be asked again: what a dying replica did not answer, another one does.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+    }
+
+
+def _ingress_folder(settings: Settings) -> str:
+    # Short: a node's id comes behind it, and HAProxy takes a socket's path of 97 characters.
+    home = f"{os.getuid()} {settings.root}"
+    return f"/tmp/ha-{hashlib.blake2b(home.encode(), digest_size=4).hexdigest()}"
 
 
 def _join(settings: Settings, address: str) -> Cluster:
@@ -139,6 +175,7 @@ def _embedded(settings: Settings) -> Iterator[Cluster]:
         state.unlink(missing_ok=True)
         _leave()
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(_ingress_folder(settings), ignore_errors=True)
 
 
 def _leave() -> None:

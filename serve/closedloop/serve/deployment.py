@@ -34,9 +34,9 @@ logger = logging.getLogger(__name__)
 APP_NAME = "closedloop"
 _FIRST_CATALOG_S = 120.0  # MLflow's import and a new store's migration are in it
 _REPLICA_ENVIRONMENT = {
-    # Requests must be answered while the replica's own loop talks to the controller; Serve's
-    # documentation and its code name different defaults.
-    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "1",
+    # One loop takes a request and answers it: handing it to a second thread and back costs more
+    # than scoring it. What takes long runs in threads of the service's own.
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
     # A replica has a fraction of a core; a pool of BLAS threads would fight over it.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -208,6 +208,7 @@ def _application(settings: Settings, options: ServingOptions, pseudonyms: Pseudo
         max_ongoing_requests=options.max_in_flight * 4,
         graceful_shutdown_timeout_s=20,
         health_check_period_s=5,
+        logging_config={"enable_access_log": False},
     )
     return deployment(serve.ingress()(Replica)).bind(settings, options, pseudonyms)
 
