@@ -59,13 +59,11 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--memory", default="4g", help="of the JVM that works")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument(
-        "--quick", action="store_true", help="a twentieth of the rows, two sessions"
-    )
+    parser.add_argument("--quick", action="store_true", help="a tenth of the rows, two sessions")
     options = parser.parse_args()
     rows, count = options.rows, options.runs
     if options.quick:
-        rows, count = rows // 20, 2
+        rows, count = rows // 10, 2
 
     with tempfile.TemporaryDirectory(prefix="closedloop-bench-") as folder, _ray(options.cores):
         lake = Lake(f"{folder}/lake")

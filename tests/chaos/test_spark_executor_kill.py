@@ -1,4 +1,7 @@
-"""kill -9 of Spark's executors on RayDP, again and again: no row is lost or counted twice."""
+"""kill -9 of Spark's executors on RayDP, again and again: no row is lost or counted twice.
+
+It takes eight minutes on two cores, so that it runs when asked for: ``make test ARGS="-m slow"``.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,7 @@ def folder():
 
 @pytest.mark.ray
 @pytest.mark.spark
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_no_row_is_lost_or_counted_twice(folder):
     run = subprocess.run(

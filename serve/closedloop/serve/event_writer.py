@@ -1,9 +1,10 @@
 """Writes answered requests to the event log behind the requests' back.
 
-A prediction waits here for milliseconds, until the batch before it is on disk; the log's fsync
-then costs a batch, not a request. The buffer is bounded: when the log cannot keep up, `offer`
-and `store` refuse and the caller sheds load, so that nothing answered is ever dropped. What is
-offered is written sooner or later; what is to be stored is written or refused to its sender.
+A prediction waits here for some hundredths of a second, unless somebody waits for it to be on
+disk: the log's transaction and fsync then cost a batch, not a request. The buffer is bounded:
+when the log cannot keep up, `offer` and `store` refuse and the caller sheds load, so that
+nothing answered is ever dropped. What is offered is written sooner or later; what is to be
+stored is written or refused to its sender.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 _BATCH_EVENTS = 1_000
 _RETRY_S = 0.5
+_LINGER_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class EventWriter:
         self._capacity = capacity_events
         self._parcels: deque[_Parcel] = deque()
         self._waiting = 0
+        self._awaited = 0  # parcels and flushes that somebody waits for
         self._changed = threading.Condition()
         self._closing = False
         self._problem: str | None = None
@@ -106,12 +109,19 @@ class EventWriter:
             self.check_room(len(parcel.events))
             self._parcels.append(parcel)
             self._waiting += len(parcel.events)
-            self._changed.notify_all()
+            self._awaited += parcel.stored is not None
+            if self._is_due() or len(self._parcels) == 1:
+                self._changed.notify_all()
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until nothing waits any more; tell whether that came about in time."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._parcels, timeout_s)
+            self._awaited += 1
+            self._changed.notify_all()
+            try:
+                return self._changed.wait_for(lambda: not self._parcels, timeout_s)
+            finally:
+                self._awaited -= 1
 
     def close(self, timeout_s: float = 10.0) -> int:
         """Write what waits, end the thread and return how many events could not be written."""
@@ -135,6 +145,7 @@ class EventWriter:
                 self._changed.wait_for(lambda: self._parcels or self._closing)
                 if not self._parcels:
                     return
+                self._changed.wait_for(self._is_due, _LINGER_S)
                 batch = self._next_batch()
             try:
                 self._write(batch)
@@ -149,6 +160,10 @@ class EventWriter:
             self._problem = None
             self._remove(batch)
 
+    def _is_due(self) -> bool:
+        """Tell whether what waits should be written at once."""
+        return self._awaited > 0 or self._waiting >= _BATCH_EVENTS or self._closing
+
     def _next_batch(self) -> list[_Parcel]:
         batch: list[_Parcel] = []
         size = 0
@@ -162,8 +177,9 @@ class EventWriter:
     def _remove(self, batch: list[_Parcel], *, failed: EngineError | None = None) -> None:
         """Take a batch out of the buffer; after a failure, what nobody waits for stays."""
         with self._changed:
-            for _ in batch:
+            for parcel in batch:
                 self._parcels.popleft()
+                self._awaited -= parcel.stored is not None
             staying = [parcel for parcel in batch if failed and parcel.stored is None]
             self._parcels.extendleft(reversed(staying))
             self._waiting -= sum(len(p.events) for p in batch) - sum(len(p.events) for p in staying)

@@ -124,7 +124,8 @@ def test_a_host_follows_and_survives_a_lost_watcher(monkeypatch):
                 poller.says = catalog(version)
                 await asyncio.wait_for(applied.wait(), 10)
                 applied.clear()
-                assert host.get("retail.intent.desk").champion.version == version
+                served = await host.fetch("retail.intent.desk")
+                assert served.champion.version == version
             task.cancel()
         return len(finds), contact[:3]
 
