@@ -1,8 +1,8 @@
 """A typed client of the HTTP API, sync and async, on httpx alone.
 
 It comes back by itself when the service is busy or away for a moment; `client_attempts` says
-when. Every call that stores something carries an idempotency key over its attempts, so that an
-answer lost on its way is given again instead of being made twice.
+when. Every call that stores something carries an idempotency key over its attempts; the service
+does not read it yet.
 """
 
 from __future__ import annotations

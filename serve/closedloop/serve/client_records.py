@@ -40,7 +40,7 @@ class StreamAnswer:
     """What became of one line of a stream: an answer or an error."""
 
     line: int  # place in the stream, from 1
-    id: str | None  # as it was sent
+    id: str | int | None  # as it was sent
     answer: Answer | None
     error: LineError | None
 

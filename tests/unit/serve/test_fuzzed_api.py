@@ -1,5 +1,7 @@
 """The API under requests that schemathesis makes of its own description."""
 
+import json
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -23,6 +25,11 @@ CHECKS = [
     unsupported_method,
 ]
 KEY = {"authorization": "Bearer cl_shop"}
+
+
+@schemathesis.serializer("application/x-ndjson")
+def _json_lines(_, value):
+    return value if isinstance(value, bytes) else json.dumps(value).encode() + b"\n"
 
 
 few = settings(
