@@ -26,6 +26,7 @@ from closedloop.core.errors import (
     NotFound,
     Overloaded,
 )
+from closedloop.serve.bodies import drain
 from closedloop.serve.messages import PredictRequest
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 _GUARDED = "/v1/"
 _MODELS = "/v1/models/"
 _PREDICT = ":predict"
+_STREAM = ":predict_stream"
 _RETRY_AFTER_S = 1.0
 _CODES: tuple[tuple[type[ClosedLoopError], str], ...] = (
     (InputError, "invalid_request"),
@@ -67,13 +69,15 @@ def error_body(
     return {"error": error}
 
 
-def invalid_body(problems: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def invalid_body(problems: Sequence[Mapping[str, Any]], *, what: str = "request") -> dict[str, Any]:
     """Say which fields of a body are wrong and how, without sending their content back.
 
     Parameters
     ----------
     problems : sequence of mapping
         As pydantic tells them: ``loc`` from the body's root, ``msg``.
+    what : str
+        What is wrong, in a person's word.
     """
     fields = [
         {
@@ -84,7 +88,7 @@ def invalid_body(problems: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ]
     return error_body(
         "invalid_request",
-        f"The request is wrong at {fields[0]['field']}: {fields[0]['problem']}.",
+        f"The {what} is wrong at {fields[0]['field']}: {fields[0]['problem']}.",
         "Correct the fields listed; /docs describes the body.",
         fields,
     )
@@ -153,12 +157,19 @@ class Edge:
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
+        path = scope["path"]
         with self._service.slot():
             authorization = headers.get(b"authorization", b"").decode("latin-1")
-            key = await self._service.admit(authorization)
+            try:
+                key = await self._service.admit(authorization)
+            except ClosedLoopError:
+                await drain(receive)
+                raise
             scope.setdefault("state", {})["key"] = key
+            if path.endswith(_STREAM):  # reads its body itself, as it comes
+                await self._app(scope, receive, send)
+                return
             body = await self._body(headers, receive)
-            path = scope["path"]
             if path.endswith(_PREDICT) and scope["method"] == "POST":
                 model = path[len(_MODELS) : -len(_PREDICT)]
                 if path.startswith(_MODELS) and "/" not in model:
@@ -179,6 +190,8 @@ class Edge:
         """Read the whole body; nothing behind needs to count bytes."""
         declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self._max_body_bytes:
+            if b"expect" not in headers:  # else the client waits for a word before it sends
+                await drain(receive)
             raise self._too_large()
         chunks: list[bytes] = []
         size = 0
@@ -189,6 +202,8 @@ class Edge:
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
             if size > self._max_body_bytes:
+                if message.get("more_body", False):
+                    await drain(receive)
                 raise self._too_large()
             if not message.get("more_body", False):
                 return b"".join(chunks)

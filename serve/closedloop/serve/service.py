@@ -30,7 +30,7 @@ from closedloop.serve.messages import (
     ModelsResponse,
     PredictRequest,
 )
-from closedloop.serve.model_host import ModelHost
+from closedloop.serve.model_host import ModelHost, Served
 from closedloop.serve.options import ServingOptions
 from closedloop.serve.predictor import Predictor
 
@@ -132,6 +132,15 @@ class Service:
                 remedy="Slow down, or send several texts in one request.",
             )
         return key
+
+    async def pace(self, key: ApiKey) -> None:
+        """Wait until a key's rate has room for one more request's work."""
+        while (wait_s := self._rate.take(key.id)) > 0:
+            await asyncio.sleep(wait_s)
+
+    async def served(self, key: ApiKey, model: str) -> Served:
+        """Return what answers for a model; raises as `Predictor.predict`."""
+        return await self.predictor._served(key, model)
 
     async def predict(self, key: ApiKey, model: str, request: PredictRequest) -> dict[str, Any]:
         """Answer texts; see `Predictor.predict`."""
