@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 VERSION = "1"
 _MEANINGS = {
     401: "The API key is missing or not valid.",
+    403: "The API key is valid, and what is asked is not among what it may do.",
     404: "There is no such model or prediction, or the key does not reach it.",
     413: "The body is too large.",
     422: "The body is wrong; 'fields' says where.",
@@ -129,7 +130,7 @@ def build_app(
     @app.post(
         "/v1/models/{model}:predict",
         summary="Classify one text or several",
-        responses=_documented(401, 404, 413, 422, 429, 500, 503),
+        responses=_documented(401, 403, 404, 413, 422, 429, 500, 503),
         dependencies=[_KEY],
     )
     async def predict(model: _ModelName, body: PredictRequest, request: Request) -> PredictResponse:
@@ -163,7 +164,7 @@ def build_app(
         "/v1/feedback",
         status_code=201,
         summary="Say whether an answer was right",
-        responses=_documented(401, 404, 413, 422, 429, 500, 503),
+        responses=_documented(401, 403, 404, 413, 422, 429, 500, 503),
         dependencies=[_KEY],
     )
     async def feedback(body: FeedbackRequest, request: Request) -> FeedbackResponse:
@@ -177,7 +178,7 @@ def build_app(
             " which the log has already and which were refused and why. Refused ones are kept"
             " as dead letters. Give each event an event_id, and sending it again has no effect."
         ),
-        responses=_documented(401, 413, 422, 429, 500, 503),
+        responses=_documented(401, 403, 413, 422, 429, 500, 503),
         dependencies=[_KEY],
     )
     async def events(body: EventsRequest, request: Request) -> EventsResponse:
@@ -186,7 +187,7 @@ def build_app(
     @app.get(
         "/v1/models",
         summary="List the models this key reaches",
-        responses=_documented(401, 429, 500, 503),
+        responses=_documented(401, 403, 429, 500, 503),
         dependencies=[_KEY],
     )
     async def models(request: Request) -> ModelsResponse:

@@ -1,7 +1,8 @@
 """The outermost layer of the API: nothing behind it runs for a request that may not pass.
 
-In order: is there a place for the request, whose key is it, how large is its body. Whatever is
-raised behind it becomes the one error body; a stack trace goes to the log only.
+In order: is there a place for the request, whose key is it, how large is its body. Health and
+readiness alone need no key; what is no route asks for one, too. Whatever is raised behind it
+becomes the one error body; a stack trace goes to the log only.
 
 A prediction is answered here: the framework's way from a body to a function and back costs more
 than the answer. Its checks are the same pydantic model, its words the same.
@@ -18,6 +19,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from closedloop.core.api_key import Action
 from closedloop.core.errors import (
     ClosedLoopError,
     Conflict,
@@ -26,6 +28,7 @@ from closedloop.core.errors import (
     NotFound,
     Overloaded,
 )
+from closedloop.serve.access import as_bearer
 from closedloop.serve.bodies import drain
 from closedloop.serve.messages import PredictRequest
 
@@ -39,11 +42,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_GUARDED = "/v1/"
+_OPEN = frozenset({"/healthz", "/readyz"})
+_CALLS = "/v1/"
+_DESCRIPTION = frozenset({"/docs", "/openapi.json"})
+_READING = frozenset({"GET", "HEAD"})
 _MODELS = "/v1/models/"
 _PREDICT = ":predict"
 _STREAM = ":predict_stream"
 _RETRY_AFTER_S = 1.0
+_ASK_PERSON = 'Basic realm="closedloop: any user name, the API key as password", charset="UTF-8"'
 _CODES: tuple[tuple[type[ClosedLoopError], str], ...] = (
     (InputError, "invalid_request"),
     (NotFound, "not_found"),
@@ -108,7 +115,8 @@ def error_answer(error: ClosedLoopError) -> tuple[int, dict[str, Any], dict[str,
     status = error.http_status if error.http_status != 500 else 503
     headers = {}
     if status in (429, 503):
-        headers["retry-after"] = str(math.ceil(_RETRY_AFTER_S))
+        wait_s = error.retry_after_s if isinstance(error, Overloaded) else _RETRY_AFTER_S
+        headers["retry-after"] = str(max(1, math.ceil(wait_s)))
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     return status, error_body(code, error.message, error.remedy), headers
@@ -135,14 +143,17 @@ class Edge:
             await send(message)
 
         try:
-            if scope["path"].startswith(_GUARDED):
-                await self._guarded(scope, receive, watched)
-            else:
+            if scope["path"] in _OPEN:
                 await self._app(scope, receive, watched)
+            else:
+                await self._guarded(scope, receive, watched)
         except ClosedLoopError as error:
             if begun:
                 raise
-            await _send_json(send, *error_answer(error))
+            status, body, headers = error_answer(error)
+            if status == 401 and _is_page(scope):
+                headers["www-authenticate"] = _ASK_PERSON
+            await _send_json(send, status, body, headers)
         except Exception:
             incident = uuid4().hex
             logger.exception("incident %s: %s %s", incident, scope["method"], scope["path"])
@@ -160,8 +171,12 @@ class Edge:
         path = scope["path"]
         with self._service.slot():
             authorization = headers.get(b"authorization", b"").decode("latin-1")
+            if _is_page(scope):
+                authorization = as_bearer(authorization)
             try:
                 key = await self._service.admit(authorization)
+                if path in _DESCRIPTION:
+                    key.require(Action.READ)
             except ClosedLoopError:
                 await drain(receive)
                 raise
@@ -213,6 +228,11 @@ class Edge:
             f"The body is larger than {self._max_body_bytes:,} bytes.",
             remedy="Send fewer or shorter texts in one request.",
         )
+
+
+def _is_page(scope: Scope) -> bool:
+    """Tell whether a browser may be asked for the key; see `as_bearer` for why not everywhere."""
+    return scope["method"] in _READING and not scope["path"].startswith(_CALLS)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

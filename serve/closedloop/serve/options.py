@@ -18,9 +18,11 @@ class ServingOptions:
     replica_cpus: float = 0.2
     # Requests that one replica works on at a time; the next one is told to come back.
     max_in_flight: int = 64
-    # Requests of one key, sustained and at once.
+    # Requests of one key to one replica, sustained and at once; those of a tenant's keys together.
     rate_per_key_s: float = 500.0
     burst_per_key: int = 1_000
+    rate_per_tenant_s: float = 2_000.0
+    burst_per_tenant: int = 4_000
     # What models may take in a replica, and names or patterns of those that are never let go.
     model_memory_bytes: int = 1 << 30
     pinned_models: tuple[str, ...] = ()
