@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from closedloop.serve.trial_verdict import TrialLimits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,3 +35,10 @@ class ServingOptions:
     key_cache_s: float = 10.0
     # How often the watcher looks whether a champion moved.
     poll_s: float = 0.5
+    # When a version on trial is rolled back.
+    trial_limits: TrialLimits = field(default_factory=TrialLimits)
+    # How long a version on trial may take for an answer; then the champion gives it, and it
+    # counts as an error.
+    trial_answer_s: float = 1.0
+    # Requests of a replica that wait for the other version's answer; more are not compared.
+    trial_backlog: int = 32

@@ -33,6 +33,7 @@ from closedloop.serve.messages import (
 from closedloop.serve.model_host import ModelHost, Served
 from closedloop.serve.options import ServingOptions
 from closedloop.serve.predictor import Predictor
+from closedloop.serve.trial_desk import TrialDesk
 
 # A prediction that another replica answered a moment ago may still be in its buffer.
 _SETTLE_S = 2.0
@@ -78,7 +79,16 @@ class Service:
         bury: Callable[[Sequence[Refused], str, str], object] = lambda *_: None,
     ) -> None:
         self.host = host
-        self.predictor = Predictor(host=host, writer=writer, mask=mask, pseudonym=pseudonym)
+        self.trials = TrialDesk(
+            writer=writer,
+            mask=mask,
+            pseudonym=pseudonym,
+            answer_s=options.trial_answer_s,
+            backlog=options.trial_backlog,
+        )
+        self.predictor = Predictor(
+            host=host, writer=writer, mask=mask, pseudonym=pseudonym, trials=self.trials
+        )
         self.watcher_answers = False
         self._keys = keys
         self._log = log
