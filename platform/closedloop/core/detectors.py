@@ -29,11 +29,13 @@ _RESIDENT_ID = re.compile(
     r"(?<![0-9A-Za-z])[1-9]\d{5}[ -]?(?:19|20)\d\d[ -]?(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
     r"[ -]?\d{3}[\dXx](?![0-9A-Za-z])"
 )
-# Those of before 1999 have no check character, so they need their name.
+# Those of before 1999 have no check character, so their province, their day of birth and a word
+# about ids somewhere in the text must do.
 _OLD_RESIDENT_ID = re.compile(
-    r"(?:身份证|证件)(?:号码?)?[是为]?[:：]? ?"
-    r"([1-9]\d{7}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3})(?!\d)"
+    r"(?<![\dA-Za-z\-])(?:1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[12])\d{4}[ -]?"
+    r"\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])[ -]?\d{3}(?![\dA-Za-z\-])"
 )
+_RESIDENT_ID_NAMED = re.compile(r"身份|证件|[老旧]证|证号|代证|\bids?\b(?! ?:)", re.IGNORECASE)
 # Groups of digits with one separator throughout; which of them are a number, the digits tell.
 _CARD = re.compile(
     r"(?<![\dA-Za-z])(?<!\d[ -])[2-6]\d{3,18}(?:([ -])\d{3,13}(?:\1\d{1,5}){0,3})?(?![\dA-Za-z])"
@@ -56,15 +58,16 @@ _IBAN_LENGTH = {
     }.items()
     for country in countries.split()
 }  # fmt: skip
-_EXTENSION = r"(?:(?:转|[ ,]*(?:extension|ext|x)\.? ?)\d{1,6}(?!\d))?"
+_EXTENSION = r"(?:(?: ?(?:转|分机)(?:分机)?|[ ,]*(?:extension|extn|ext|x|#)[.:]? ?)\d{1,6}(?!\d))?"
 _CHINESE_PHONE = re.compile(
     r"(?<![\dA-Za-z.])(?:\(?(?:\+|00)?86\)?[- ]?)?"
     r"1[3-9](?:\d(?: ?[-.] ?| {0,2})\d{4}(?: ?[-.] ?| {0,2})\d{4}"
     r"|\d\d([- ])\d{4}\1\d{3}|\d{3}[- ]\d{6})(?![\dA-Za-z])"
     r"|(?<![\dA-Za-z.])(?<!\d )1 [3-9](?: \d){9}(?![\dA-Za-z]| \d)"
     r"|(?<![\d.A-Za-z])(?:0(?:10|2\d|[3-9]\d\d)[-—– ]?|\(0(?:10|2\d|[3-9]\d\d)\) ?)"
-    rf"[2-9]\d{{2,3}}[ -]?\d{{4}}(?!\d){_EXTENSION}"
-    r"|(?<![\d.A-Za-z])[48]00(?:[- ]\d{3}[- ]\d{4}|[- ]\d{4}[- ]\d{3}|-\d{7}|\d-\d{3}-\d{3})(?!\d)",
+    rf"[2-9]\d{{2,3}}[ -]?\d{{4}}(?!\d)(?:-\d{{1,5}}(?![\d\-])|{_EXTENSION})"
+    r"|(?<![\d.A-Za-z])[48]00"
+    r"(?:[- ]\d{3}[- ]\d{4}|[- ]\d{4}[- ]\d{3}|-?\d{7}|\d-\d{3}-\d{3})(?!\d)",
     re.IGNORECASE,
 )
 _AMERICAN_PHONE = re.compile(
@@ -80,6 +83,20 @@ _NATIONAL_PHONE = re.compile(
     r"|\(?0\d{1,5}\)?(?:(?:[ \-]?|(?<=\d\d\d)/)\d{2,11}){1,5}(?![\d\-/]))"
 )
 _NATIONAL_DIGITS = range(7, 14)
+# Where the words ahead say telephone, a number need not be in a plan.
+_NAMED_PHONE = re.compile(
+    r"(?:\b(?:(?:tele|cell)?phones?|tel|mobile|mob|cell|landline|hotline|fax|hp|whatsapp"
+    r"|call(?:ed|ing)?|ring|dial|text|sms|contact|reach)\b"
+    r"(?:[ :.=\-]|\b(?:numbers?|no|num|is|was|me|us|him|her|my"
+    r"|at|on|via|new|changed|to|now|file|under|please|here)\b|'s|\()*"
+    r"|(?:电话|手机|座机|固话|热线|传真|联系方式|联系|号码|致电|拨打|回电|打)"
+    r"(?:号码?|[是为:：我给到（( ]"
+    r"|改成|变更|换成)*)"
+    r"(?P<number>\+?(?:(?<!\d)1[3-9](?:[ .\-]?\d){9}|\d{2,}(?:\)? ?[ .\-/]\(?\d{2,}){0,4}))"
+    rf"(?![\d:%/\-]|[.,]\d|[元个件块]){_EXTENSION}",
+)
+_NAMED_DIGITS = range(7, 14)
+_LEAST_UNGROUPED = 8  # fewer in one go are a count or a code
 _NATIONAL_PLANS = ("GB", "DE", "FR", "CN", "IT", "ES", "NL", "IE", "AU", "JP")
 _DATE = re.compile(
     r"(?:19|20)\d\d(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
@@ -87,24 +104,31 @@ _DATE = re.compile(
 )
 _ORDER_LABELLED = re.compile(
     r"(?:\b(?:orders?|tracking|reference|ref|invoice|shipment|parcel|waybill|awb|ticket|case|booking"
-    r"|confirmation|reservation|rma|return|claim|po|dhl|ups|usps|fedex|dpd|gls)\b[ ]*"
-    r"(?P<named>(?:(?:number|num|no|nr|id|code|ref|reference)\b\.?|(?=[#＃]))[ ]*(?:(?:is|was)\b)?"
+    r"|confirmation|reservation|rma|return|claim|po|dhl|ups|usps|fedex|dpd|gls|transaction|receipt"
+    r"|label|package|consignment|delivery|dispatch|payment|quote|incident|request|complaint)\b[ _]*"
+    r"(?P<named>(?:(?:numbers?|num|no|nr|id|code|ref|reference)\b\.?|(?=[#＃]))(?:'s\b)?[ ]*"
+    r"(?:(?:is|was)\b)?"
     r"|(?<=reference )is\b|(?<=ref )is\b|(?<=ticket )is\b|(?<=booking )is\b)?"
-    r"|(?P<zh>订单编号|订单号码?|运单编号|运单号码?|快递单号|物流单号|退货单号|单号|流水号)|订单)"
-    r"[ ]*[是为叫]?[ ]*[:：#＃]?[ ]*"
-    r"((?=(?:[A-Za-z\-/]{0,4}\d){4})[A-Za-z\d](?:[A-Za-z\d\-/]*[A-Za-z\d])"
+    r"|(?P<zh>订单编号|订单号码?|运单编号|运单号码?|快递单号|物流单号|退货单号|单号|流水号|交易号|发票号码?"
+    r"|凭证号|合同号|受理号|预约号|案件号|订单码)|订单)"
+    r"[ ]*[是为叫]?[ ]*[:：#＃=]?[ ]*"
+    r"((?=[A-Za-z\-/]{0,8}\d)[A-Za-z\d](?:[A-Za-z\d\-/]*[A-Za-z\d])"
     r"(?:(?<=[ #:：]\d{4})(?: \d{4}){2,5}(?: \d{1,3})?)?)(?![\dA-Za-z]|\.\d)",
-    re.IGNORECASE,
 )
-_LEAST_UNNAMED_DIGITS = 5
+_LEAST_UNNAMED_DIGITS, _LEAST_NAMED_DIGITS = 5, 4
+_LEAST_CODE = 6  # signs
 _ORDER_BARE = re.compile(
-    r"(?<![\dA-Za-z.,+\-])(?:\d{9,}|\d{3}-\d{7}-\d{7}|[A-Z]{1,4}-?\d{8,}(?:[A-Z]{2}\d*)?)"
+    r"(?<![\dA-Za-z.,+\-])(?:\d{9,}|\d{3}-\d{7}-\d{7}|[A-Z]{1,4}-?\d{8,}(?:[A-Z]{2}\d*)?"
+    r"|[A-Z]{2,5}-?\d{7,}|[a-z]{1,4}\d{10,}|[A-Z]{1,5}\d{0,4}-\d{4,}-\d{4,}"
+    r"|(?=[A-Z]*\d+[A-Z])(?=(?:[A-Z]*\d){8})[A-Z\d]{13,34})"
     r"(?![\dA-Za-z\-]|\.\d)"
 )
+_MAYBE_ORDER = re.compile(r"\d[A-Z\d\-]{6}")  # for speed: all of the above hold such a run
 # What a shop calls its goods by is nobody's; a link to them holds such a number too.
 _PRODUCT_AHEAD = re.compile(
-    r"(?:\b(?:ean|upc|isbn|gtin|asin|sku|barcode|model|item)\b(?: ?(?:no|number|code)\b\.?)?"
-    r"|条形?码|货号|型号|款号|批号|商品编?号)[ ]*[是为]?[ ]*[:：#]?[ ]*$",
+    r"(?:\b(?:ean|upc|isbn|gtin|asin|sku|barcode|model|item|serial|s/n)\b"
+    r"(?: ?(?:no|number|code)\b\.?)?"
+    r"|条形?码|序列号|货号|型号|款号|批号|商品编?号)[ ]*[是为]?[ ]*[:：#]?[ ]*$",
     re.IGNORECASE,
 )
 _LOOK_BACK_CHARS = 24
@@ -126,8 +150,8 @@ def resident_ids(text: str) -> Iterator[Span]:
         # The library's table of birthplaces lacks districts made since; the check digit suffices.
         if ric.calc_check_digit(number) == number[-1]:
             yield Span(found.start(), found.end(), "resident_id")
-    for found in _OLD_RESIDENT_ID.finditer(text) if "证" in text else ():
-        yield Span(found.start(1), found.end(1), "resident_id")
+    for found in _OLD_RESIDENT_ID.finditer(text) if _RESIDENT_ID_NAMED.search(text) else ():
+        yield Span(found.start(), found.end(), "resident_id")
 
 
 def cards(text: str) -> Iterator[Span]:
@@ -191,7 +215,18 @@ def phones(text: str) -> Iterator[Span]:
     for found in _BARE_PHONE.finditer(text):
         if _in_plan(found[0], ("US",)):
             yield Span(found.start(), found.end(), "phone")
-    for found in _FOREIGN_PHONE.finditer(text):
+    named = False
+    for found in _NAMED_PHONE.finditer(_lowered(text)):
+        number = found["number"]
+        count = sum(sign.isdigit() for sign in number)
+        enough = count in _NAMED_DIGITS and (count >= _LEAST_UNGROUPED or not number.isdigit())
+        if enough and not _DATE.match(number):
+            named = True
+            yield Span(found.start("number"), found.end(), "phone")
+    # "not ..., it is ...": a text about one is about another.
+    for found in _BARE_PHONE.finditer(text) if named else ():
+        yield Span(found.start(), found.end(), "phone")
+    for found in _FOREIGN_PHONE.finditer(text) if "+" in text or "00" in text else ():
         number = found[0]
         if number.startswith("00"):
             number = "+" + number[2:]
@@ -199,7 +234,7 @@ def phones(text: str) -> Iterator[Span]:
             yield Span(found.start(), found.end(), "phone")
         else:
             yield from _shortened(found, (None,))
-    for found in _NATIONAL_PHONE.finditer(text):
+    for found in _NATIONAL_PHONE.finditer(text) if "0" in text else ():
         if sum(sign.isdigit() for sign in found[0]) not in _NATIONAL_DIGITS:
             yield from _shortened(found, _NATIONAL_PLANS)
         elif _in_plan(found[0], _NATIONAL_PLANS):
@@ -240,20 +275,31 @@ def labelled_orders(text: str) -> Iterator[tuple[bool, Span]]:
     Each comes with whether it is said to be a number ("order no. 4711") or stands behind the
     mere word ("order 47110").
     """
-    for found in _ORDER_LABELLED.finditer(text):
-        number, named = found[3], bool(found["named"] or found["zh"])
-        enough = named or sum(sign.isdigit() for sign in number) >= _LEAST_UNNAMED_DIGITS
+    for found in _ORDER_LABELLED.finditer(_lowered(text)):
+        number, named = text[found.start(3) : found.end(3)], bool(found["named"] or found["zh"])
+        digits = sum(sign.isdigit() for sign in number)
+        enough = digits >= (_LEAST_NAMED_DIGITS if named else _LEAST_UNNAMED_DIGITS)
+        if named and not enough:  # of letters, with a few digits between
+            enough = digits > 1 and len(number) >= _LEAST_CODE and number == number.upper()
         if enough and not _DATE.fullmatch(number):
             yield named, Span(found.start(3), found.end(3), "order")
 
 
 def bare_orders(text: str) -> Iterator[Span]:
     """Find long numbers that look like order numbers, with nothing to say what they are."""
+    if not _MAYBE_ORDER.search(text):
+        return
     links = [found.span() for found in _LINK.finditer(text)] if "/" in text or "www" in text else []
     for found in _ORDER_BARE.finditer(text):
         inside = any(start <= found.start() < end for start, end in links)
         if not inside and not _is_product(text, found.start()):
             yield Span(found.start(), found.end(), "order")
+
+
+def _lowered(text: str) -> str:
+    """Return a text in small letters, each in its place: patterns match it faster than any case."""
+    lowered = text.lower()
+    return lowered if len(lowered) == len(text) else text
 
 
 def _is_product(text: str, start: int) -> bool:
