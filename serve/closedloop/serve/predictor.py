@@ -76,7 +76,7 @@ class Predictor:
             The event log does not keep up.
         """
         started = time.perf_counter()
-        served = await self._served(key, model)
+        served = await self.served(key, model)
         texts = request.all_texts
         self._writer.check_room(len(texts))
         on_trial = served.trial
@@ -117,7 +117,8 @@ class Predictor:
         self._answering.shutdown(wait=True)
         self._trials.close()
 
-    async def _served(self, key: ApiKey, model: str) -> Served:
+    async def served(self, key: ApiKey, model: str) -> Served:
+        """Return what answers for a model; raises as `predict`."""
         reached = key.reaches(model.partition(".")[0])
         served = None
         if reached:

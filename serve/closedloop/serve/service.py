@@ -38,6 +38,7 @@ from closedloop.serve.trial_desk import TrialDesk
 # A prediction that another replica answered a moment ago may still be in its buffer.
 _SETTLE_S = 2.0
 _SETTLE_PAUSE_S = 0.05
+_PACE_S = 0.05
 _FLUSH_S = 2.0
 _MAX_BURIALS = 8
 
@@ -140,12 +141,18 @@ class Service:
 
     async def pace(self, key: ApiKey) -> None:
         """Wait until a key's rate has room for one more request's work."""
-        while (wait_s := self._rate.take(key.id)) > 0:
-            await asyncio.sleep(wait_s)
+        while True:
+            try:
+                self._quotas.take(key)
+            except Overloaded as error:
+                await asyncio.sleep(error.retry_after_s or _PACE_S)
+            else:
+                return
 
     async def served(self, key: ApiKey, model: str) -> Served:
-        """Return what answers for a model; raises as `Predictor.predict`."""
-        return await self.predictor._served(key, model)
+        """Return what answers for a model; raises as `predict`."""
+        self._require_predict(key, model)
+        return await self.predictor.served(key, model)
 
     async def predict(self, key: ApiKey, model: str, request: PredictRequest) -> dict[str, Any]:
         """Answer texts; see `Predictor.predict`.
@@ -155,10 +162,14 @@ class Service:
         OutOfScope
             The key may not predict, or not with this model of its tenant.
         """
+        self._require_predict(key, model)
+        return await self.predictor.predict(key, model, request)
+
+    @staticmethod
+    def _require_predict(key: ApiKey, model: str) -> None:
         # A model of another tenant is told by the predictor: it looks like none.
         if key.reaches(model.partition(".")[0]):
             key.require(Action.PREDICT, model)
-        return await self.predictor.predict(key, model, request)
 
     async def feedback(self, key: ApiKey, request: FeedbackRequest) -> FeedbackResponse:
         """Store feedback; it is on disk when this returns.

@@ -46,7 +46,7 @@ few = settings(
 def described(serve_models):
     # schemathesis' own pytest plugin is off (pyproject): it would be loaded by every test run.
     api = serve_models(MODEL, "bank.intent.desk", max_body_bytes=20_000)
-    return schemathesis.openapi.from_asgi("/openapi.json", api.app)
+    return schemathesis.openapi.from_asgi("/openapi.json", api.app, headers=KEY)
 
 
 def fuzz(operation, mode, model):
