@@ -105,8 +105,8 @@ def find_pii(text: str) -> tuple[Span, ...]:
         found += [(6 if named else 4, span) for named, span in detectors.labelled_orders(text)]
     if _ENGLISH_STREET.search(text) or any(sign in text for sign in _STREET_SIGNS):
         found += [(2, span) for span in addresses.streets(text)]
-    if sign := _POSTED.search(text):
-        found += [(5, span) for span in postcodes.posted(text, sign.start())]
+    if posted := _POSTED.search(text):
+        found += [(5, span) for span in postcodes.posted(text, posted.start())]
     if _CHINESE_STREET.search(text):
         found += [(2, span) for span in addresses.chinese_addresses(text)]
     if len(found) < 2:
