@@ -13,9 +13,10 @@ from closedloop.core.detectors import Span
 
 # Words that stand between a number and a street only in sentences: "5 days on the road".
 _STREET_WORD = (
-    r"(?!(?:a|an|and|are|at|by|days?|for|from|hours?|i|in|is|it|items?|km|left|metres?|miles?"
-    r"|minutes?|months?|my|of|off|on|or|orders?|pm|am|people|pieces?|stars?|the|times?|to|was"
-    r"|weeks?|with|years?|lanes?(?= highway))\b)(?:[A-Za-z][A-Za-z'\-]*\.?|\d{1,3}(?:st|nd|rd|th))"
+    r"(?!(?:a|an|and|are|at|by|can|days?|did|do|for|from|he|hours?|i|in|is|it|items?|km|left|metres?|miles?"
+    r"|minutes?|months?|my|of|off|on|or|orders?|pm|am|people|pieces?|she|stars?|the|they|times?|to|was|we"
+    r"|weeks?|will|with|years?|you|lanes?(?= highway))\b)"
+    r"(?:[A-Za-z][A-Za-z'\-]*\.?|\d{1,3}(?:st|nd|rd|th))"
 )
 _STREET_KIND = (
     r"(?:street|str|st|road|rd|avenue|ave|boulevard|blvd|lane|ln|drive|dr|highway|hwy|square|sq"
@@ -115,15 +116,15 @@ _ESTATE = (
 )
 _UNIT = (
     r"[0-9A-Za-z]{1,4}(?:-[0-9]{1,4})*"
-    r"(?:号楼|号院|号|栋|幢|座|单元|室|楼|层|房|期|门|排|[Ff](?![0-9A-Za-z]))"
+    r"(?:号楼|号院|号|栋|幢|座|单元|室|#?楼|层|房|期|门|排|[Ff](?![0-9A-Za-z]))"
 )
 _POST = r"(?: [0-9]{6}(?![0-9元]))?"
 _CHINESE_HOUSE = re.compile(
-    _AREA + rf"{_HAN}{{1,8}}?(?:{_ROAD}|村)(?:[东南西北中一二三四五六七八九十]{{1,2}}段)? ?"
+    _AREA + rf"{_HAN}{{1,12}}?(?:{_ROAD}|村)(?:[东南西北中一二三四五六七八九十]{{1,2}}段)? ?"
     r"(?:[0-9]{1,5}(?:-[0-9]{1,4})?(?:号院|号楼|号|弄|巷|栋|幢|座)|[A-Za-z]座)"
     rf"(?:{_ESTATE}(?!{_HAN}*?[0-9]{{1,4}}(?:号楼|栋|幢|座|室)))?"
-    rf"(?:{_HAN}{{0,12}}?{_UNIT})*"
-    rf"(?:{_HAN}{{0,6}}(?<=[元栋幢座号楼寓厦层门])[0-9]{{3,4}}{_NO_AMOUNT}"
+    rf"(?:[\u4e00-\u9fffA-Z]{{0,12}}?{_UNIT})*"
+    rf"(?:{_HAN}{{0,6}}(?<=[元栋幢座号楼寓厦层门])(?:[0-9]{{3,4}}{_NO_AMOUNT}|[0-9]{{1,2}}[A-Z])"
     rf"|{_HAN}{{0,10}}[0-9]{{1,3}}(?:-[0-9]{{1,2}})?-[0-9]{{3,4}}(?![0-9]))?{_POST}"
 )
 # Anything with a building's number in a district that is named with its city.
@@ -149,8 +150,8 @@ _CHINESE_CROSSING = re.compile(
     r"(?:交叉口|交汇处|交口|路口)"
 )
 _CHINESE_STREET = re.compile(
-    _AREA
-    + rf"(?:(?![要和与到的有在是去]){_HAN}){{1,6}}(?:(?<!道)路|街|大道|胡同|巷|街道)(?:{_ESTATE})?"
+    _AREA + rf"(?:(?![要和与到的有在是去]){_HAN}){{1,6}}(?:(?<!道)路|街|大道|胡同|巷|街道)"
+    rf"(?:[东南西北中]段|{_ESTATE})?"
 )
 # "香港中路" is a street.
 _PROVINCE_NAMED = re.compile(rf"(?:{_PROVINCE})(?![东南西北中一二三四]{{0,2}}(?:路|街|大道))")

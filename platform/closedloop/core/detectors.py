@@ -1,8 +1,9 @@
 """Detectors of numbers and e-mail addresses, one function a kind, each from text to spans.
 
 A detector looks for a shape first and then for proof: the check digits of cards (ISO/IEC 7812-1),
-resident ids (GB 11643) and IBANs (ISO 13616), the numbering plans of telephone numbers. Order
-numbers have no proof, so they need a label or a strict shape. Postal addresses are in `addresses`.
+resident ids (GB 11643) and IBANs (ISO 13616). Order numbers have no proof, so they need a label or
+a strict shape. Telephone numbers are in `telephones`, postal addresses in `addresses` and
+`postcodes`, what people spell out in `spelled`.
 """
 
 from __future__ import annotations
@@ -58,47 +59,7 @@ _IBAN_LENGTH = {
     }.items()
     for country in countries.split()
 }  # fmt: skip
-_EXTENSION = r"(?:(?: ?(?:转|分机)(?:分机)?|[ ,]*(?:extension|extn|ext|x|#)[.:]? ?)\d{1,6}(?!\d))?"
-_CHINESE_PHONE = re.compile(
-    r"(?<![\dA-Za-z.])(?:\(?(?:\+|00)?86\)?[- ]?)?"
-    r"1[3-9](?:\d(?: ?[-.] ?| {0,2})\d{4}(?: ?[-.] ?| {0,2})\d{4}"
-    r"|\d\d([- ])\d{4}\1\d{3}|\d{3}[- ]\d{6})(?![\dA-Za-z])"
-    r"|(?<![\dA-Za-z.])(?<!\d )1 [3-9](?: \d){9}(?![\dA-Za-z]| \d)"
-    r"|(?<![\d.A-Za-z])(?:0(?:10|2\d|[3-9]\d\d)[-—– ]?|\(0(?:10|2\d|[3-9]\d\d)\) ?)"
-    rf"[2-9]\d{{2,3}}[ -]?\d{{4}}(?!\d)(?:-\d{{1,5}}(?![\d\-])|{_EXTENSION})"
-    r"|(?<![\d.A-Za-z])[48]00"
-    r"(?:[- ]\d{3}[- ]\d{4}|[- ]\d{4}[- ]\d{3}|-?\d{7}|\d-\d{3}-\d{3})(?!\d)",
-    re.IGNORECASE,
-)
-_AMERICAN_PHONE = re.compile(
-    r"(?<![\dA-Za-z.+\-])(?:(?:\+|00)?1[ .\-]?)?"
-    r"(?:\([2-9]\d\d\) ?|[2-9]\d\d(?:([ .\-])|/))[2-9]\d\d[ .\-]\d{4}(?![\d\-])"
-    rf"{_EXTENSION}",
-    re.IGNORECASE,
-)
-_BARE_PHONE = re.compile(r"(?<![\dA-Za-z.\-])(?<!\d )1?[2-9]\d{9}(?![\dA-Za-z\-])")
-_FOREIGN_PHONE = re.compile(r"(?<![\dA-Za-z])(?:\+|00)[1-9](?:[ .\-]?\(?\d\)?){6,16}(?!\d)")
-_NATIONAL_PHONE = re.compile(
-    r"(?<![\dA-Za-z.\-/:])(?<!\d )(?:0\d(?:\.\d\d){4}(?!\.?\d)"
-    r"|\(?0\d{1,5}\)?(?:(?:[ \-]?|(?<=\d\d\d)/)\d{2,11}){1,5}(?![\d\-/]))"
-)
-_NATIONAL_DIGITS = range(7, 14)
-# Where the words ahead say telephone, a number need not be in a plan.
-_NAMED_PHONE = re.compile(
-    r"(?:\b(?:(?:tele|cell)?phones?|tel|mobile|mob|cell|landline|hotline|fax|hp|whatsapp"
-    r"|call(?:ed|ing)?|ring|dial|text|sms|contact|reach)\b"
-    r"(?:[ :.=\-]|\b(?:numbers?|no|num|is|was|me|us|him|her|my"
-    r"|at|on|via|new|changed|to|now|file|under|please|here)\b|'s|\()*"
-    r"|(?:电话|手机|座机|固话|热线|传真|联系方式|联系|号码|致电|拨打|回电|打)"
-    r"(?:号码?|[是为:：我给到（( ]"
-    r"|改成|变更|换成)*)"
-    r"(?P<number>\+?(?:(?<!\d)1[3-9](?:[ .\-]?\d){9}|\d{2,}(?:\)? ?[ .\-/]\(?\d{2,}){0,4}))"
-    rf"(?![\d:%/\-]|[.,]\d|[元个件块]){_EXTENSION}",
-)
-_NAMED_DIGITS = range(7, 14)
-_LEAST_UNGROUPED = 8  # fewer in one go are a count or a code
-_NATIONAL_PLANS = ("GB", "DE", "FR", "CN", "IT", "ES", "NL", "IE", "AU", "JP")
-_DATE = re.compile(
+DATE = re.compile(
     r"(?:19|20)\d\d(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
     r"|[-./](?:0?[1-9]|1[0-2])[-./](?:0?[1-9]|[12]\d|3[01]))|\d{1,2}[-./]\d{1,2}[-./]\d{2,4}"
 )
@@ -109,9 +70,9 @@ _ORDER_LABELLED = re.compile(
     r"(?P<named>(?:(?:numbers?|num|no|nr|id|code|ref|reference)\b\.?|(?=[#＃]))(?:'s\b)?[ ]*"
     r"(?:(?:is|was)\b)?"
     r"|(?<=reference )is\b|(?<=ref )is\b|(?<=ticket )is\b|(?<=booking )is\b)?"
-    r"|(?P<zh>订单编号|订单号码?|运单编号|运单号码?|快递单号|物流单号|退货单号|单号|流水号|交易号|发票号码?"
+    r"|(?P<zh>订单编号|订单号码?|运单编号|运单号码?|快递单号|物流单号|退货单号|单号|流水号|交易号|发票(?:号码?|代码)"
     r"|凭证号|合同号|受理号|预约号|案件号|订单码)|订单)"
-    r"[ ]*[是为叫]?[ ]*[:：#＃=]?[ ]*"
+    r"[ ]*[是为叫]?[ ]*[:：#＃=]?[ ]*(?:no\.[ ]?)?"
     r"((?=[A-Za-z\-/]{0,8}\d)[A-Za-z\d](?:[A-Za-z\d\-/]*[A-Za-z\d])"
     r"(?:(?<=[ #:：]\d{4})(?: \d{4}){2,5}(?: \d{1,3})?)?)(?![\dA-Za-z]|\.\d)",
 )
@@ -206,82 +167,22 @@ def _is_iban(number: str) -> bool:
     return int("".join(str(int(sign, 36)) for sign in moved)) % 97 == 1
 
 
-def phones(text: str) -> Iterator[Span]:
-    """Find telephone numbers: Chinese, American, and international or national ones of Europe."""
-    for found in _CHINESE_PHONE.finditer(text):
-        yield Span(found.start(), found.end(), "phone")
-    for found in _AMERICAN_PHONE.finditer(text):
-        yield Span(found.start(), found.end(), "phone")
-    for found in _BARE_PHONE.finditer(text):
-        if _in_plan(found[0], ("US",)):
-            yield Span(found.start(), found.end(), "phone")
-    named = False
-    for found in _NAMED_PHONE.finditer(_lowered(text)):
-        number = found["number"]
-        count = sum(sign.isdigit() for sign in number)
-        enough = count in _NAMED_DIGITS and (count >= _LEAST_UNGROUPED or not number.isdigit())
-        if enough and not _DATE.match(number):
-            named = True
-            yield Span(found.start("number"), found.end(), "phone")
-    # "not ..., it is ...": a text about one is about another.
-    for found in _BARE_PHONE.finditer(text) if named else ():
-        yield Span(found.start(), found.end(), "phone")
-    for found in _FOREIGN_PHONE.finditer(text) if "+" in text or "00" in text else ():
-        number = found[0]
-        if number.startswith("00"):
-            number = "+" + number[2:]
-        if _in_plan(number, (None,)):
-            yield Span(found.start(), found.end(), "phone")
-        else:
-            yield from _shortened(found, (None,))
-    for found in _NATIONAL_PHONE.finditer(text) if "0" in text else ():
-        if sum(sign.isdigit() for sign in found[0]) not in _NATIONAL_DIGITS:
-            yield from _shortened(found, _NATIONAL_PLANS)
-        elif _in_plan(found[0], _NATIONAL_PLANS):
-            yield Span(found.start(), found.end(), "phone")
-        else:
-            yield from _shortened(found, _NATIONAL_PLANS)
-
-
-def _shortened(found: re.Match[str], plans: tuple[str | None, ...]) -> Iterator[Span]:
-    """Give trailing groups of digits back until the rest is a number."""
-    number = found[0]
-    while (cut := max(number.rfind(" "), number.rfind("-"))) > 7:
-        number = number[:cut]
-        if _in_plan(number, plans):
-            yield Span(found.start(), found.start() + len(number), "phone")
-            return
-
-
-def _in_plan(number: str, plans: tuple[str | None, ...]) -> bool:
-    """Whether a plan holds a number; one with its country code need only be possible."""
-    import phonenumbers
-
-    for plan in plans:
-        try:
-            parsed = phonenumbers.parse(number, plan)
-            if phonenumbers.is_valid_number(parsed) or (
-                plan is None and phonenumbers.is_possible_number(parsed)
-            ):
-                return True
-        except phonenumbers.NumberParseException:
-            continue
-    return False
-
-
 def labelled_orders(text: str) -> Iterator[tuple[bool, Span]]:
     """Find order, parcel and tracking numbers that a label announces.
 
     Each comes with whether it is said to be a number ("order no. 4711") or stands behind the
     mere word ("order 47110").
     """
-    for found in _ORDER_LABELLED.finditer(_lowered(text)):
-        number, named = text[found.start(3) : found.end(3)], bool(found["named"] or found["zh"])
+    for found in _ORDER_LABELLED.finditer(lowered(text)):
+        number, named = (
+            text[found.start(3) : found.end(3)],
+            (found["named"] is not None or bool(found["zh"])),
+        )
         digits = sum(sign.isdigit() for sign in number)
         enough = digits >= (_LEAST_NAMED_DIGITS if named else _LEAST_UNNAMED_DIGITS)
         if named and not enough:  # of letters, with a few digits between
             enough = digits > 1 and len(number) >= _LEAST_CODE and number == number.upper()
-        if enough and not _DATE.fullmatch(number):
+        if enough and not DATE.fullmatch(number):
             yield named, Span(found.start(3), found.end(3), "order")
 
 
@@ -296,10 +197,10 @@ def bare_orders(text: str) -> Iterator[Span]:
             yield Span(found.start(), found.end(), "order")
 
 
-def _lowered(text: str) -> str:
+def lowered(text: str) -> str:
     """Return a text in small letters, each in its place: patterns match it faster than any case."""
-    lowered = text.lower()
-    return lowered if len(lowered) == len(text) else text
+    small = text.lower()
+    return small if len(small) == len(text) else text
 
 
 def _is_product(text: str, start: int) -> bool:

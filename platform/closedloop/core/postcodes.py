@@ -29,13 +29,13 @@ _POSTCODE = re.compile(
     r"|(?P<named>\b(?:[A-Z]{1,2}\d[\dA-Z]? \d[A-Z]{2}|(?:NSW|VIC|QLD|WA|SA|TAS|ACT|NT),? \d{4}"
     r"|(?:AB|BC|MB|N[BLSTU]|ON|PE|QC|SK|YT),? [A-Z]\d[A-Z] ?\d[A-Z]\d"
     r"|[A-Z]\d{2} ?[A-Z]\d[A-Z\d]{2})\b)"
-    rf"|(?P<pin>\b{_NAME}(?:,? ?[\-] ?|,? )\d{{3}} ?\d{{3}}(?!\d))"
+    rf"|(?P<pin>\b{_NAME}(?:,? ?[\-] ?|,? )(?:\d{{3}} ?\d{{3}}|\d{{3}}-\d{{4}})(?!\d))"
     # Of the Continent: ahead of the town and after a house number.
     r"|(?P<town>(?<=[,\n] )|(?<=[,\n]))(?:[A-Z]{1,2}-)?"
     rf"(?:\d{{5}}|\d{{4}} [A-Z]{{2}}|\d\d-\d{{3}}|\d{{3}} \d\d|(?!19|20)\d{{4}}) {_NAME}"
 )
 _WORD = (
-    r"(?:[A-Z0-9#À-Þ][\w'’./#&\-]*|of|the|on|upon|de|la|le|les|du|des|del|di|da|van|von|und|am|an"
+    r"(?:[A-Z0-9#À-Þ][\w'’./#&\-]*|of|the|on|upon|de|la|le|les|du|des|del|di|da|van|von|und|am|an|ul\.|al\.|str\."
     r"|der|den|bis|ter|and|&|c/o|street|road|row|lane|avenue|drive|way|close|floor)"
 )
 _BETWEEN = r"(?:,? ?\n ?|,? - |, ?| )"
@@ -50,14 +50,16 @@ _SMALL_RUN = re.compile(
 )
 _RUN_CHARS, _TOWN_CHARS = 120, 24
 _SERVICE = re.compile(r"\b[AFD]PO\b")
-_HOUSE_LAST = re.compile(r"[A-Za-zÀ-ÿ.] ?\d{1,4} ?[A-Za-z]?(?:[/\-]\d{1,4}[A-Za-z]?)?,? ?\n? ?$")
+_HOUSE_LAST = re.compile(
+    r"[A-Za-zÀ-ÿ.] ?\d{1,4} ?[A-Za-z]?(?:[/\-]\d{1,4}[A-Za-z]?)?(?:, [^,]{1,12})?,? ?\n? ?$"
+)
 _OF_A_DATE = re.compile(
     r"\b(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)(?:uary|ruary|ch|il|ust|(?:em|o)?ber)?\b",
     re.IGNORECASE,
 )
 _OF_A_STREET = re.compile(
     r"\b(?:flat|plot|sector|roa?d|street|st|nagar|colony|block|blk|floor|house|phase|marg|lane"
-    r"|apartments?|apt|avenue|ave|cross|layout|tower|unit|drive|crescent|no)\b|#\d",
+    r"|apartments?|apt|avenue|ave|cross|layout|tower|unit|drive|crescent|no|ku|shi|cho|machi)\b|#\d",
     re.IGNORECASE,
 )
 
@@ -66,6 +68,9 @@ def posted(text: str, first: int = 0) -> Iterator[Span]:
     """Find addresses that end in a postcode; its last signs stand at `first` or later."""
     for code in _POSTCODE.finditer(text, max(0, first - _TOWN_CHARS)):
         ahead = text[max(0, code.start() - _RUN_CHARS) : code.start()]
+        # "or", "in", "me" are states as well.
+        if code["us"] and code[0][0].islower() and not ahead.rstrip().endswith(","):
+            continue
         run = _RUN.search(ahead)
         if run is None or not _leads_to(run[0], code):
             run = _SMALL_RUN.search(ahead) if code["us"] or code["named"] else None

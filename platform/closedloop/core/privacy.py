@@ -2,7 +2,7 @@
 
 Nothing is stored before it went through here. Most texts hold neither a digit nor an ``@`` nor a
 word of an address; one look settles those. The others meet only the detectors that their signs
-call for (see `detectors` and `addresses`).
+call for (see `detectors`, `telephones`, `addresses`, `postcodes`, `spelled`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from closedloop.core import addresses, detectors, postcodes, spelled
+from closedloop.core import addresses, detectors, postcodes, spelled, telephones
 from closedloop.core.detectors import Span
 
 __all__ = ["KINDS", "Span", "find_pii", "mask", "mask_many", "names_a_person"]
@@ -49,8 +49,8 @@ _THIRTEEN = re.compile(r"\d(?:[ \-]?\d){12}")
 _ENGLISH_STREET = re.compile(r"\d[A-Za-z]?(?:[-/]\d+)?,? [A-Za-z\d]")
 # Of postcodes, by their digits.
 _POSTED = re.compile(
-    r"\d(?:(?<=[A-Za-z,\n][ \-]\d)(?:\d{3,5}|\d\d ?\d{2,3}|\d-\d{3})(?!\d)|(?<=\n\d)\d{3,4}(?!\d)"
-    r"|[A-Z]{2}\b|[A-Z] ?\d[A-Z]\d)"
+    r"\d(?:(?<=[A-Za-z,\n][ \-]\d)(?:\d{4,5}|\d\d ?\d{2,3}|\d-\d{3})(?!\d)"
+    r"|(?<=[ACDSTW,\n][ \-]\d)\d{3}(?![\d.])|(?<=\n\d)\d{3,4}(?!\d)|[A-Z]{2}\b|[A-Z] ?\d[A-Z]\d)"
 )
 # Of streets and boxes that end in a number.
 _STREET_SIGNS = ("tr.", "traße", "trasse", "ox ", "OX ")
@@ -62,7 +62,7 @@ _NUMBER_DETECTORS: tuple[tuple[int, re.Pattern[str], Callable[[str], Iterator[Sp
     (7, _THIRTEEN, detectors.resident_ids),
     (7, _NUMBER, detectors.ibans),
     (5, _THIRTEEN, detectors.cards),
-    (3, _SEVEN, detectors.phones),
+    (3, _SEVEN, telephones.phones),
     (1, _NUMBER, detectors.bare_orders),
 )
 

@@ -9,12 +9,15 @@ from closedloop.core.detectors import Span
 
 _AT = r"(?: ?[\[({<] ?(?:at|@) ?[\])}>] ?| ?(?:艾特|圈[aA]) ?)"
 _DOT = r"(?: ?[\[({<] ?(?:dot|\.) ?[\])}>] ?| dot | ?点 ?)"
-_NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._%+\-]{0,63}(?: dot [A-Za-z0-9]{1,30}){0,2})"
+_NAME = (
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._%+\-]{0,63}"
+    rf"(?:{_DOT}[A-Za-z0-9]{{1,30}}){{0,2}})"
+)
 _PART = r"[A-Za-z0-9\-]{1,63}"
 _EMAIL = re.compile(
     rf"(?<![A-Za-z0-9._%+\-]){_NAME}"
     rf"(?:(?P<sure>{_AT})|(?P<plain> at | ?@ ?))"
-    rf"(?P<host>{_PART})(?P<dots>(?:(?:{_DOT}|\.){_PART}){{0,3}}?(?:{_DOT}|\.)(?-i:[a-z]{{2,24}}|[A-Z]{{2,24}}))\b",
+    rf"(?P<host>{_PART})(?P<dots>(?:(?:{_DOT}|\.){_PART}){{0,3}}(?:{_DOT}|\.)(?-i:[a-z]{{2,24}}|[A-Z]{{2,24}}))\b",
     re.IGNORECASE,
 )
 # "look at example dot com" is no address: a plain "at" needs a sign of one.
