@@ -289,3 +289,10 @@ def test_feature_vectors_have_length_one(results):
 def test_both_engines_give_the_same(results):
     found = {name: table.to_pylist() for name, table in results.items()}
     assert KEPT.setdefault("first", found) == found
+
+
+def test_a_task_may_answer_with_megabytes():
+    with spark_session(Engine.LOCAL) as session:
+        # Above 1 MiB the driver fetches a task's result from the block server, by its address.
+        rows = session.range(0, 400_000, numPartitions=1)._collect_as_arrow()
+    assert sum(batch.num_rows for batch in rows) == 400_000
