@@ -152,7 +152,7 @@ def test_feedback_is_durable_and_names_the_version(serving, client):
 
 def test_events_are_durable_masked_and_refused_one_by_one(serving, client):
     sent = [{"text": "call 13812345678", "dialogue_id": "d", "user_id": "ann"}, {"text": " "}]
-    told = client.send_events(sent)
+    told = client.events(sent)
     assert [each.status for each in told] == ["accepted", "refused"]
     log = open_event_log(serving.settings.event_log_url)
     event = log.get(told[0].event_id)

@@ -8,10 +8,12 @@
     │   └── TooFewLabels              2   422   not enough labels or classes to train
     ├── NotFound                      3   404   a model, run, task or user that does not exist
     ├── NotAllowed                    4   401   missing, wrong or expired credentials
+    │   └── OutOfScope                4   403   valid credentials that do not reach so far
     ├── Conflict                      5   409   lost lease, taken port, a run already going
     ├── ReleaseRefused                6   409   the challenger is worse than the champion
     ├── Overloaded                    7   429   retry after a moment; retryable
-    └── EngineError                   8   503   Ray, Spark, the store or the lake failed; retryable
+    ├── EngineError                   8   503   Ray, Spark, the store or the lake failed; retryable
+    └── Tampered                      9   500   a record that only grows was changed
 
 An error says what was wrong with which input (``message``) and what to do about it
 (``remedy``). Both travel with the exception through pickle, because Ray moves exceptions
@@ -83,6 +85,12 @@ class NotAllowed(ClosedLoopError):
     http_status = 401
 
 
+class OutOfScope(NotAllowed):
+    """The credentials are valid, and what is asked is not among what they may do."""
+
+    http_status = 403
+
+
 class Conflict(ClosedLoopError):
     """Somebody else holds what this call needs: a lease, a port, a running workflow."""
 
@@ -98,11 +106,30 @@ class ReleaseRefused(ClosedLoopError):
 
 
 class Overloaded(ClosedLoopError):
-    """There is more work than the platform takes on; the same call works a moment later."""
+    """There is more work than the platform takes on; the same call works a moment later.
+
+    Parameters
+    ----------
+    retry_after_s : float
+        How long the moment is, in seconds.
+    """
 
     exit_code = 7
     http_status = 429
     retryable = True
+
+    def __init__(self, message: str, *, remedy: str = "", retry_after_s: float = 1.0) -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_overloaded, (type(self), self.message, self.remedy, self.retry_after_s)
+
+
+def _rebuild_overloaded(
+    kind: type[Overloaded], message: str, remedy: str, retry_after_s: float
+) -> Overloaded:
+    return kind(message, remedy=remedy, retry_after_s=retry_after_s)
 
 
 class EngineError(ClosedLoopError):
@@ -111,6 +138,12 @@ class EngineError(ClosedLoopError):
     exit_code = 8
     http_status = 503
     retryable = True
+
+
+class Tampered(ClosedLoopError):
+    """A record that may only grow, such as the audit trail, was changed or lost a part."""
+
+    exit_code = 9
 
 
 def first_line(error: BaseException) -> str:

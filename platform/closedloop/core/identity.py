@@ -1,14 +1,11 @@
 """Who may do what: people with a password and a role, client apps with an API key.
 
-Passwords are hashed with Argon2id. An API key is ``cl_ID_SECRET``: the id finds the row,
-the secret (256 random bits) is kept only as a SHA-256 hash and compared in constant time;
-a slow hash would add nothing against guessing 256 bits and would cost every request.
+Passwords are hashed with Argon2id; `closedloop.core.api_key` says what a key is. Every change here
+leaves an entry in the audit trail, in the same transaction.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import secrets
 import time
 from dataclasses import dataclass
@@ -17,8 +14,11 @@ from enum import StrEnum
 import sqlalchemy as sa
 
 from closedloop.core import schema
+from closedloop.core.api_key import ApiKey
+from closedloop.core.api_keys import ApiKeys
 from closedloop.core.errors import Conflict, InputError, NotAllowed, NotFound
-from closedloop.core.store import Store
+
+__all__ = ["ApiKey", "Identities", "Role", "User"]
 
 _MIN_PASSWORD_CHARS = 8
 
@@ -40,27 +40,8 @@ class User:
     disabled: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ApiKey:
-    """A client app's key, without its secret."""
-
-    id: str
-    client: str
-    tenant: str  # '*' reaches every tenant
-    created_at: float
-    expires_at: float | None = None
-    revoked_at: float | None = None
-
-    def reaches(self, tenant: str) -> bool:
-        """Tell whether this key may ask models of ``tenant``."""
-        return self.tenant in ("*", tenant)
-
-
-class Identities:
+class Identities(ApiKeys):
     """Users and API keys in the metadata store."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
 
     def add_user(self, name: str, password: str, role: Role = Role.ANNOTATOR) -> User:
         """Create a person.
@@ -95,6 +76,7 @@ class Identities:
         try:
             with self._store.write() as connection:
                 connection.execute(sa.insert(schema.user).values(row))
+                self._record(connection, "users.add", name, role=role.value)
         except sa.exc.IntegrityError as error:
             raise Conflict(
                 f"There is a user named {name!r} already.",
@@ -111,16 +93,11 @@ class Identities:
                 f"The password for {name!r} is too short.",
                 remedy=f"Give one of at least {_MIN_PASSWORD_CHARS} characters.",
             )
-        with self._store.write() as connection:
-            changed = connection.execute(
-                sa.update(schema.user)
-                .where(schema.user.c.name == name)
-                .values(password_hash=PasswordHasher().hash(password))
-            ).rowcount
-        if not changed:
-            raise NotFound(
-                f"There is no user named {name!r}.", remedy="See 'closedloop users list'."
-            )
+        self._change(name, "users.password", password_hash=PasswordHasher().hash(password))
+
+    def set_disabled(self, name: str, disabled: bool) -> None:
+        """Keep a person from logging in, or let them again."""
+        self._change(name, "users.disable" if disabled else "users.enable", disabled=disabled)
 
     def log_in(self, name: str, password: str) -> User:
         """Return the person whose name and password these are.
@@ -156,96 +133,13 @@ class Identities:
             rows = connection.execute(sa.select(schema.user).order_by(schema.user.c.name)).all()
         return [User(name=r.name, role=Role(r.role), disabled=r.disabled) for r in rows]
 
-    def add_key(
-        self, client: str, *, tenant: str = "*", valid_days: float | None = None
-    ) -> tuple[ApiKey, str]:
-        """Create a key; the returned secret string is shown this once and never stored."""
-        if not client.strip():
-            raise InputError("A key needs the name of its client.", remedy="Give --client NAME.")
-        now = time.time()
-        key = ApiKey(
-            id=secrets.token_hex(8),
-            client=client.strip(),
-            tenant=tenant,
-            created_at=now,
-            expires_at=None if valid_days is None else now + valid_days * 86_400,
-        )
-        secret = secrets.token_urlsafe(32)
-        with self._store.write() as connection:
-            connection.execute(
-                sa.insert(schema.api_key).values(
-                    id=key.id,
-                    client=key.client,
-                    tenant=key.tenant,
-                    secret_hash=_digest(secret),
-                    created_at=now,
-                    expires_at=key.expires_at,
-                )
-            )
-        return key, f"cl_{key.id}_{secret}"
-
-    def revoke_key(self, key_id: str) -> None:
-        """Make a key useless from now on."""
+    def _change(self, name: str, action: str, **values: object) -> None:
         with self._store.write() as connection:
             changed = connection.execute(
-                sa.update(schema.api_key)
-                .where(schema.api_key.c.id == key_id, schema.api_key.c.revoked_at.is_(None))
-                .values(revoked_at=time.time())
+                sa.update(schema.user).where(schema.user.c.name == name).values(values)
             ).rowcount
-        if not changed:
-            raise NotFound(
-                f"There is no valid key with id {key_id!r}.", remedy="See 'closedloop keys list'."
-            )
-
-    def check_key(self, presented: str) -> ApiKey:
-        """Return the key that a request presents.
-
-        Raises
-        ------
-        NotAllowed
-            The key is malformed, unknown, revoked or expired.
-        """
-        refusal = NotAllowed(
-            "The API key is missing or not valid.",
-            remedy="Send 'Authorization: Bearer KEY' with a key from 'closedloop keys add'.",
-        )
-        prefix, _, rest = presented.partition("_")
-        key_id, _, secret = rest.partition("_")
-        if prefix != "cl" or not key_id or not secret:
-            raise refusal
-        with self._store.read() as connection:
-            row = connection.execute(
-                sa.select(schema.api_key).where(schema.api_key.c.id == key_id)
-            ).one_or_none()
-        if row is None or not hmac.compare_digest(row.secret_hash, _digest(secret)):
-            raise refusal
-        expired = row.expires_at is not None and row.expires_at < time.time()
-        if row.revoked_at is not None or expired:
-            raise NotAllowed(
-                f"The API key {row.id} of {row.client!r} was revoked or has expired.",
-                remedy="Ask for a new one: 'closedloop keys add'.",
-            )
-        return _key(row)
-
-    def keys(self) -> list[ApiKey]:
-        """Return every key, newest first."""
-        order = schema.api_key.c.created_at.desc()
-        with self._store.read() as connection:
-            return [
-                _key(row) for row in connection.execute(sa.select(schema.api_key).order_by(order))
-            ]
-
-
-def _key(row: sa.Row) -> ApiKey:
-    return ApiKey(
-        id=row.id,
-        client=row.client,
-        tenant=row.tenant,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        revoked_at=row.revoked_at,
-    )
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+            if not changed:
+                raise NotFound(
+                    f"There is no user named {name!r}.", remedy="See 'closedloop users list'."
+                )
+            self._record(connection, action, name)

@@ -2,7 +2,7 @@
 
 Nothing is stored before it went through here. Most texts hold neither a digit nor an ``@`` nor a
 word of an address; one look settles those. The others meet only the detectors that their signs
-call for (see `detectors` and `addresses`).
+call for (see `detectors`, `telephones`, `addresses`, `postcodes`, `spelled`).
 """
 
 from __future__ import annotations
@@ -10,39 +10,60 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from closedloop.core import addresses, detectors
+from closedloop.core import addresses, detectors, postcodes, spelled, telephones
 from closedloop.core.detectors import Span
 
 __all__ = ["KINDS", "Span", "find_pii", "mask", "mask_many", "names_a_person"]
 
 KINDS = ("phone", "email", "card", "resident_id", "iban", "address", "order")
 
-_CUE = re.compile(r"[0-9@０-９＠区县镇]")
+_CUE = re.compile(r"[0-9@０-９＠区县镇區縣鎮]")
 _LEAST_DIGITS = 9  # of an identifier that is a telephone number
 _LONG_ENOUGH = re.compile(rf"(?:\d\D*){{{_LEAST_DIGITS}}}")
-# Wide forms that people's numbers are typed in; a sign for a sign, so that places stay.
-_WIDE = re.compile(r"[０-９＠\u00a0\u2010-\u2015\u2212]")
+# Traditional forms of the signs that detectors know, with the simplified ones.
+_TRADITIONAL = dict(
+    zip(
+        map(ord, "號樓區縣鎮鄉棟層臺灣門廈園廣東場莊話機電訂單編碼運遞證聯絡郵發變學國龍華"),
+        map(ord, "号楼区县镇乡栋层台湾门厦园广东场庄话机电订单编码运递证联络邮发变学国龙华"),
+        strict=True,
+    )
+)
+# Other forms that people's numbers are typed in; a sign for a sign, so that places stay.
+_WIDE = re.compile(
+    r"[０-９＠（）＋\u00a0\u2010-\u2015\u2212" + "".join(map(chr, _TRADITIONAL)) + "]"
+)
 _NARROW = {
     0xFF00 + code: 0x20 + code for code in range(0x01, 0x5F) if chr(0x20 + code) not in ",;!?:"
 }
 _NARROW |= dict.fromkeys((0x3000, 0xA0), 0x20) | dict.fromkeys(
     (*range(0x2010, 0x2016), 0x2212), 0x2D
 )
+_NARROW |= _TRADITIONAL
 # Four digits with no more than a separator between: the least that a number of a person has.
 _NUMBER = re.compile(r"\d(?:[ .()/\-A-Za-z]{0,2}\d){3}")
+# What an order number holds: a run from a digit on, that no decimals follow, or a code's capitals.
+_TOKEN = re.compile(r"\d(?:[\dA-Za-z\-/]{3}(?![.,]\d)|(?<=[A-Z]\d)|(?=[A-Z]))")
+# A telephone number, and a card or an id, have as many digits.
+_SEVEN = re.compile(r"\d(?:[ .()/\-]{0,4}\d){6}")
+_THIRTEEN = re.compile(r"\d(?:[ \-]?\d){12}")
 _ENGLISH_STREET = re.compile(r"\d[A-Za-z]?(?:[-/]\d+)?,? [A-Za-z\d]")
+# Of postcodes, by their digits.
+_POSTED = re.compile(
+    r"\d(?:(?<=[A-Za-z,\n][ \-]\d)(?:\d{4,5}|\d\d ?\d{2,3}|\d-\d{3})(?!\d)"
+    r"|(?<=[ACDSTW,\n][ \-]\d)\d{3}(?![\d.])|(?<=\n\d)\d{3,4}(?!\d)|[A-Z]{2}\b|[A-Z] ?\d[A-Z]\d)"
+)
 # Of streets and boxes that end in a number.
 _STREET_SIGNS = ("tr.", "traße", "trasse", "ox ", "OX ")
-_CHINESE_STREET = re.compile(r"[路街道巷弄村里同栋幢座楼屯寨庄]")
+_CHINESE_STREET = re.compile(r"[路街道巷弄村里同栋幢座楼屯寨庄塔]")
 
 # Detectors of numbers with the strength of their proof: long check digits beat a number's
 # name, that beats one digit of Luhn's, this a mere label, that a numbering plan, this a shape.
-_NUMBER_DETECTORS: tuple[tuple[int, Callable[[str], Iterator[Span]]], ...] = (
-    (7, detectors.resident_ids),
-    (7, detectors.ibans),
-    (5, detectors.cards),
-    (3, detectors.phones),
-    (1, detectors.bare_orders),
+_NUMBER_DETECTORS: tuple[tuple[int, re.Pattern[str], Callable[[str], Iterator[Span]]], ...] = (
+    (7, _THIRTEEN, detectors.resident_ids),
+    (7, _NUMBER, detectors.ibans),
+    (5, _THIRTEEN, detectors.cards),
+    (3, _SEVEN, telephones.phones),
+    (1, _NUMBER, detectors.bare_orders),
 )
 
 
@@ -65,19 +86,27 @@ def find_pii(text: str) -> tuple[Span, ...]:
     >>> find_pii("call me on 138 1234 5678, it cost $199 in 2024")
     (Span(start=11, end=24, kind='phone'),)
     """
-    if not _CUE.search(text):
+    spells = spelled.may_hold(text)
+    if not spells and not _CUE.search(text):
         return ()
     if _WIDE.search(text):
         text = text.translate(_NARROW)
     found: list[tuple[int, Span]] = []
     if "@" in text:
         found += [(8, span) for span in detectors.emails(text)]
+        spells = spells or len(found) < text.count("@")
+    if spells:
+        found += [(7, span) for span in spelled.spelled(text)]
     if _NUMBER.search(text):
-        for strength, detect in _NUMBER_DETECTORS:
-            found += [(strength, span) for span in detect(text)]
+        for strength, sign, detect in _NUMBER_DETECTORS:
+            if sign is _NUMBER or sign.search(text):
+                found += [(strength, span) for span in detect(text)]
+    if _TOKEN.search(text):
         found += [(6 if named else 4, span) for named, span in detectors.labelled_orders(text)]
     if _ENGLISH_STREET.search(text) or any(sign in text for sign in _STREET_SIGNS):
         found += [(2, span) for span in addresses.streets(text)]
+    if posted := _POSTED.search(text):
+        found += [(5, span) for span in postcodes.posted(text, posted.start())]
     if _CHINESE_STREET.search(text):
         found += [(2, span) for span in addresses.chinese_addresses(text)]
     if len(found) < 2:
@@ -108,8 +137,8 @@ def mask(text: str) -> str:
 
 def mask_many(texts: Iterable[str]) -> list[str]:
     """Return texts with their personal data replaced (see `mask`)."""
-    has_cue = _CUE.search
-    return [mask(text) if has_cue(text) else text for text in texts]
+    has_cue, spells = _CUE.search, spelled.may_hold
+    return [mask(text) if has_cue(text) or spells(text) else text for text in texts]
 
 
 def names_a_person(identifier: str) -> bool:

@@ -30,6 +30,35 @@ api_key = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("expires_at", sa.Float),
     sa.Column("revoked_at", sa.Float),
+    # Lists, '*' for all; who forgets to fill them makes a key that may do nothing.
+    sa.Column("actions", sa.JSON, nullable=False, server_default="[]"),
+    sa.Column("models", sa.JSON, nullable=False, server_default="[]"),
+    sa.Column("former_hash", sa.String(64)),  # of the secret before the last rotation
+    sa.Column("former_until", sa.Float),
+    sa.Column("last_used_at", sa.Float),
+)
+
+# Only grows; core/audit.py says how its hashes hang together.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("who", sa.String(200), nullable=False),
+    sa.Column("action", sa.String(40), nullable=False),
+    sa.Column("target", sa.String(200), nullable=False),
+    sa.Column("details", sa.JSON, nullable=False),
+    sa.Column("previous", sa.String(64), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Index("audit_at", "at"),
+)
+
+audit_head = sa.Table(
+    "audit_head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),  # 1: there is one
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
 )
 
 task = sa.Table(

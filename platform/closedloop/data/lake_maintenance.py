@@ -8,7 +8,6 @@ version needs. A version that somebody *names* (a training set) is kept, or the 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,8 +20,6 @@ from closedloop.data.lake import CONFIGURATION, TABLES, Lake, named_failures
 
 SAFE_GRACE = timedelta(days=7)
 _LEAST_GRACE = timedelta(hours=1)
-_DURATION = re.compile(r"(\d+)\s*(h|d|w)")
-_UNIT = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 # Version of a table → who names it.
 Named = Mapping[int, Sequence[str]]
@@ -203,32 +200,6 @@ def retain(
         rows=pc.sum(old["rows"]).as_py() or 0,
         files_removed=len(removed),
         dry_run=dry_run,
-    )
-
-
-def duration(text: str) -> timedelta:
-    """Read a length of time, in hours, days or weeks.
-
-    Raises
-    ------
-    InputError
-        It is written differently.
-
-    Examples
-    --------
-    >>> duration("180d").days, duration("2w").days
-    (180, 14)
-    """
-    found = _DURATION.fullmatch(text.strip().lower())
-    try:
-        return int(found[1]) * _UNIT[found[2]] if found else _raise(text)
-    except OverflowError:
-        return _raise(text)
-
-
-def _raise(text: str) -> timedelta:
-    raise InputError(
-        f"The length of time {text!r} cannot be read.", remedy="Write it like 36h, 180d or 2w."
     )
 
 

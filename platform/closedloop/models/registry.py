@@ -3,8 +3,9 @@
 It stands on MLflow's registry, so that MLflow's own tools read it: a version's ``source`` is
 the folder that holds ``model.skops`` and, beside it, the lean form that serving maps; its tags
 carry both files' SHA-256, the metrics and what the model was trained on, and the aliases
-``champion`` and ``challenger`` point at versions.
-Whoever moves an alias, by this class or by any other MLflow client, is followed by serving.
+``champion``, ``challenger``, ``shadow`` and ``canary`` point at versions. At most one version of
+a model is on trial; a canary's percentage is a tag of the model, so that one query still lists
+all. Whoever moves an alias, by this class or by any other MLflow client, is followed by serving.
 
 The file is stored under its own hash before the version exists: a crash in between leaves a
 file that nothing names, never a version without a file.
@@ -20,10 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from closedloop.core.errors import EngineError, InputError, NotFound
+from closedloop.core.errors import Conflict, EngineError, InputError, NotFound
 from closedloop.models.artifacts import LEAN_FILE, MODEL_FILE, Artifacts
 from closedloop.models.mlflow_client import open_mlflow, sqlite_file
 from closedloop.models.reference import ModelRef
+from closedloop.models.trial import EndedTrial, Stage, Trial, checked_percent
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
@@ -37,6 +39,9 @@ _LEAN = "closedloop.lean_sha256"
 _METRICS = "closedloop.metrics"
 _LABELS = "closedloop.labels"
 _HISTORY = "closedloop.former_champions"  # tag of the model: JSON list of versions, oldest first
+_PERCENT = "closedloop.canary_percent"  # tag of the model
+_LAST_TRIAL = "closedloop.last_trial"  # tag of the model: JSON of the trial that ended last
+TRIAL_ENDED = "closedloop.trial_ended"  # tag of the version: why its trial ended
 _OWN_TAGS = (_SHA256, _LEAN, _METRICS, _LABELS)
 _HISTORY_LENGTH = 50
 _PAGE = 1000  # MLflow's ceiling for registered models in one answer
@@ -74,6 +79,14 @@ class Champion:
     version: int
     path: str
     sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stages:
+    """What serves and what is on trial, by name, at one moment."""
+
+    champions: tuple[Champion, ...] = ()
+    trials: tuple[Trial, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -179,6 +192,8 @@ class Registry:
     def promote(self, ref: ModelRef, version: int) -> int | None:
         """Make a version the champion and return the version that was champion before.
 
+        It ends the model's trial: what the trial was compared with serves no more.
+
         Raises
         ------
         NotFound
@@ -188,16 +203,22 @@ class Registry:
         with _mlflow_errors(f"version {version} of {name}"):
             model = self._client.get_registered_model(name)
             former = _alias(model, CHAMPION)
-            if former == version:
-                return former
-            self._client.get_model_version(name, str(version))
-            if former is not None:
-                self._set_history(name, [*_history(model), former])
-            self._client.set_registered_model_alias(name, CHAMPION, str(version))
+            if former != version:
+                self._client.get_model_version(name, str(version))
+                if former is not None:
+                    self._set_history(name, [*_history(model), former])
+                self._client.set_registered_model_alias(name, CHAMPION, str(version))
+            on_trial = _stage(model)
+            # Also after a promotion that ended half-way: the champion is not on trial.
+            if on_trial is not None and (former != version or on_trial[1] == version):
+                became = "became" if on_trial[1] == version else f"version {version} became"
+                self.end_trial(ref, f"{became} champion")
         return former
 
     def restore_champion(self, ref: ModelRef) -> tuple[int, int]:
         """Give ``champion`` back to the version that had it before; return (from, to).
+
+        It ends the model's trial, as `promote` does.
 
         Raises
         ------
@@ -220,7 +241,88 @@ class Registry:
             # The alias moves first: if the process ends here, rolling back again changes nothing.
             self._client.set_registered_model_alias(name, CHAMPION, str(history[-1]))
             self._set_history(name, history[:-1])
+            self.end_trial(ref, "the champion was rolled back")
         return current, history[-1]
+
+    def start_shadow(self, ref: ModelRef, version: int) -> Trial:
+        """Put a version in the champion's shadow: it is asked as well, and answers nobody.
+
+        It takes the place of the trial there was, this version's or another's.
+
+        Raises
+        ------
+        NotFound
+            The model or the version does not exist.
+        Conflict
+            The model has no champion, or the version is it.
+        """
+        return self._start(ref, version, Stage.SHADOW, 0.0)
+
+    def start_canary(self, ref: ModelRef, version: int, percent: float) -> Trial:
+        """Let a version answer ``percent`` of the users; again with more, to add users.
+
+        Raises
+        ------
+        InputError
+            The percentage is not above 0 and up to 100.
+        NotFound
+            The model or the version does not exist.
+        Conflict
+            The model has no champion, or the version is it.
+        """
+        return self._start(ref, version, Stage.CANARY, checked_percent(percent))
+
+    def end_trial(
+        self, ref: ModelRef, reason: str, *, version: int | None = None
+    ) -> EndedTrial | None:
+        """Take the trial of a model away and keep the reason with the version.
+
+        Parameters
+        ----------
+        reason : str
+            One sentence; the version's tag ``closedloop.trial_ended``.
+        version : int, optional
+            Only where this version is on trial: somebody may have begun another meanwhile.
+
+        Returns
+        -------
+        EndedTrial or None
+            What was on trial; None where nothing, or another version, was.
+
+        Raises
+        ------
+        NotFound
+            The model does not exist.
+        """
+        name = str(ref)
+        with _mlflow_errors(name):
+            model = self._client.get_registered_model(name)
+            on_trial = _stage(model)
+            if on_trial is None or (version is not None and on_trial[1] != version):
+                return None
+            ended = EndedTrial(
+                ref=ref,
+                stage=on_trial[0],
+                version=on_trial[1],
+                percent=on_trial[2],
+                reason=reason,
+            )
+            for stage in Stage:
+                if stage in model.aliases:
+                    self._client.delete_registered_model_alias(name, stage)
+            # After the aliases: whatever fails from here on, the version answers nobody.
+            self._client.set_registered_model_tag(name, _LAST_TRIAL, _ended_json(ended))
+            self._client.set_model_version_tag(name, str(ended.version), TRIAL_ENDED, reason)
+        return ended
+
+    def ended_trials(self) -> list[EndedTrial]:
+        """Return the last trial of every model that has none now, by name."""
+        found = []
+        for model in self._registered():
+            ref, told = _parse(model.name), model.tags.get(_LAST_TRIAL)
+            if ref is not None and told and _stage(model) is None:
+                found.append(_ended(ref, told))
+        return sorted(found, key=lambda ended: ended.ref)
 
     def set_challenger(self, ref: ModelRef, version: int) -> None:
         """Point ``challenger`` at a version.
@@ -285,25 +387,35 @@ class Registry:
         return sorted(summaries, key=lambda summary: summary.ref)
 
     def champions(self) -> list[Champion]:
-        """Return the champion of every model, by name.
+        """Return the champion of every model, by name."""
+        return list(self.stages().champions)
 
-        One query lists a thousand models with their aliases; a version is looked up the first
-        time it is seen. Models of other makers (no reference, no hash) are left out.
+    def stages(self) -> Stages:
+        """Return the champion and the trial of every model, by name.
+
+        One query lists a thousand models with their aliases and tags; a version is looked up
+        the first time it is seen. Models of other makers (no reference, no hash) are left out,
+        and so is a trial without a champion, or of the champion itself.
         """
-        found = []
+        champions, trials = [], []
         for model in self._registered():
             ref, version = _parse(model.name), _alias(model, CHAMPION)
             if ref is None or version is None:
                 continue
-            key = (model.name, model.creation_timestamp, version)
-            if key not in self._known:
-                try:
-                    known = self.get(ref, version)
-                except NotFound:  # deleted since it was listed, or another maker's
-                    continue
-                self._known[key] = _served_as(known)
-            found.append(self._known[key])
-        return sorted(found, key=lambda champion: champion.ref)
+            champion = self._served(model, ref, version)
+            if champion is None:
+                continue
+            champions.append(champion)
+            on_trial = _stage(model)
+            if on_trial is not None and on_trial[1] != version:
+                stage, tried, percent = on_trial
+                candidate = self._served(model, ref, tried)
+                if candidate is not None:
+                    trials.append(Trial(candidate=candidate, stage=stage, percent=percent))
+        return Stages(
+            champions=tuple(sorted(champions, key=lambda champion: champion.ref)),
+            trials=tuple(sorted(trials, key=lambda trial: trial.ref)),
+        )
 
     def change_token(self) -> tuple[int, ...] | None:
         """Return a value that differs after any write to the store, without asking it.
@@ -321,6 +433,45 @@ class Registry:
                 continue
             token += [status.st_mtime_ns, status.st_size]
         return tuple(token)
+
+    def _served(self, model: RegisteredModel, ref: ModelRef, version: int) -> Champion | None:
+        key = (model.name, model.creation_timestamp, version)
+        if key not in self._known:
+            try:
+                self._known[key] = _served_as(self.get(ref, version))
+            except NotFound:  # deleted since it was listed, or another maker's
+                return None
+        return self._known[key]
+
+    def _start(self, ref: ModelRef, version: int, stage: Stage, percent: float) -> Trial:
+        name = str(ref)
+        candidate = self.get(ref, version)
+        with _mlflow_errors(name):
+            model = self._client.get_registered_model(name)
+            champion = _alias(model, CHAMPION)
+            if champion is None:
+                raise Conflict(
+                    f"{name} has no champion that version {version} could be tried beside.",
+                    remedy=f"Make one champion first: closedloop models promote {name} VERSION.",
+                )
+            if champion == version:
+                raise Conflict(
+                    f"Version {version} of {name} is the champion, which cannot be on trial.",
+                    remedy="Name another version; see 'closedloop models list'.",
+                )
+            canary = _alias(model, Stage.CANARY)
+            if canary is not None and (stage is not Stage.CANARY or canary != version):
+                # First, so that no version ever has another one's percentage.
+                self._client.delete_registered_model_alias(name, Stage.CANARY)
+            if TRIAL_ENDED in candidate.tags:
+                self._client.delete_model_version_tag(name, str(version), TRIAL_ENDED)
+            if stage is Stage.CANARY:
+                self._client.set_registered_model_tag(name, _PERCENT, f"{percent!r}")
+            self._client.set_registered_model_alias(name, stage, str(version))
+            if stage is Stage.CANARY and Stage.SHADOW in model.aliases:
+                # Last: where this ends before it, the canary counts; see `_stage`.
+                self._client.delete_registered_model_alias(name, Stage.SHADOW)
+        return Trial(candidate=_served_as(candidate), stage=stage, percent=percent)
 
     def _registered(self) -> list[RegisteredModel]:
         with _mlflow_errors("the registry"):
@@ -364,6 +515,43 @@ def _served_as(version: ModelVersion) -> Champion:
 def _alias(model: RegisteredModel, alias: str) -> int | None:
     version = model.aliases.get(alias)
     return None if version is None else int(version)
+
+
+def _stage(model: RegisteredModel) -> tuple[Stage, int, float] | None:
+    """Return (stage, version, percent) of a model's trial; a canary counts before a shadow."""
+    canary, shadow = _alias(model, Stage.CANARY), _alias(model, Stage.SHADOW)
+    if canary is not None:
+        return Stage.CANARY, canary, _percent(model.tags.get(_PERCENT, ""))
+    return None if shadow is None else (Stage.SHADOW, shadow, 0.0)
+
+
+def _percent(told: str) -> float:
+    """Read the tag; anything that is no percentage, by whose hand ever, lets nobody in."""
+    try:
+        return checked_percent(float(told))
+    except (ValueError, InputError):
+        return 0.0
+
+
+def _ended_json(ended: EndedTrial) -> str:
+    told = {
+        "version": ended.version,
+        "stage": ended.stage,
+        "percent": ended.percent,
+        "reason": ended.reason,
+    }
+    return json.dumps(told, ensure_ascii=False)
+
+
+def _ended(ref: ModelRef, told: str) -> EndedTrial:
+    read = json.loads(told)
+    return EndedTrial(
+        ref=ref,
+        version=read["version"],
+        stage=Stage(read["stage"]),
+        percent=read["percent"],
+        reason=read["reason"],
+    )
 
 
 def _history(model: RegisteredModel) -> list[int]:

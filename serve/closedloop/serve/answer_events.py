@@ -9,6 +9,7 @@ from typing import Literal
 from closedloop.data.event import Event, Kind, new_event_id
 from closedloop.models.prediction import Prediction
 from closedloop.models.registry import Champion
+from closedloop.models.trial import Stage
 from closedloop.serve.messages import PredictRequest
 
 
@@ -50,6 +51,30 @@ def prediction_events(
         )
         for event_id, text, answer in answered
     ]
+
+
+def trial_attributes(
+    *, stage: Stage, champion: int, trial: int, by: Literal["champion", "trial"]
+) -> dict[str, str]:
+    """Return what an event says of the trial that its model was on; the values are text.
+
+    ========================================= ===================================================
+    ``trial_stage``                           ``shadow`` or ``canary``
+    ``champion_version``, ``trial_version``   the two versions that are compared
+    ``answered_by``                           ``champion`` or ``trial``: whose answer was given
+    ``champion_prediction``, ``…_confidence`` the champion's answer
+    ``trial_prediction``, ``…_confidence``    the answer of the version on trial
+    ``champion_problem``, ``trial_problem``   in the place of an answer: why there is none
+    ========================================= ===================================================
+
+    The answers are added as they come.
+    """
+    return {
+        "trial_stage": stage.value,
+        "champion_version": str(champion),
+        "trial_version": str(trial),
+        "answered_by": by,
+    }
 
 
 def feedback_event(

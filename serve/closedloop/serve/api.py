@@ -7,14 +7,16 @@ from contextlib import AbstractAsyncContextManager
 from importlib import resources
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import FastAPI, Path, Request, Security
+from fastapi import FastAPI, Path, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.security import HTTPBearer
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from closedloop.core.errors import ClosedLoopError
 from closedloop.core.identity import ApiKey
+from closedloop.serve.bodies import drain
 from closedloop.serve.edge import Edge, error_answer, error_body, invalid_body, printable
 from closedloop.serve.event_messages import EventsRequest, EventsResponse
 from closedloop.serve.messages import (
@@ -25,14 +27,22 @@ from closedloop.serve.messages import (
     ModelsResponse,
     PredictRequest,
     PredictResponse,
+    StreamAnswer,
+    StreamLine,
+    StreamProblem,
 )
+from closedloop.serve.prediction_stream import MEDIA_TYPE as STREAM_MEDIA_TYPE
+from closedloop.serve.prediction_stream import PredictionStream
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
     from closedloop.serve.service import Service
 
 VERSION = "1"
 _MEANINGS = {
     401: "The API key is missing or not valid.",
+    403: "The API key is valid, and what is asked is not among what it may do.",
     404: "There is no such model or prediction, or the key does not reach it.",
     413: "The body is too large.",
     422: "The body is wrong; 'fields' says where.",
@@ -45,6 +55,47 @@ _ModelName = Annotated[
 ]
 # Shows the key in OpenAPI; `Edge` has checked it before a route runs.
 _KEY = Security(HTTPBearer(auto_error=False, description="A key from 'closedloop keys add'."))
+
+
+class ASGIResponse(Response):
+    """An answer that reads and writes the connection itself."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        super().__init__()
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand the connection on."""
+        await self._application(scope, receive, send)
+
+
+def _inline(*models: type[BaseModel]) -> dict[str, Any]:
+    """Return a schema of one of these models whose parts are components already."""
+    template = "#/components/schemas/{model}"
+    schemas = [model.model_json_schema(ref_template=template) for model in models]
+    for schema in schemas:
+        schema.pop("$defs", None)
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+
+
+_STREAM_BODY = {
+    "required": True,
+    "description": "One JSON object a line.",
+    "content": {
+        STREAM_MEDIA_TYPE: {
+            "schema": _inline(StreamLine),
+            "examples": {
+                "lines": {
+                    "value": '{"id": 1, "text": "Where is my parcel?"}\n{"text": "我要退款"}\n'
+                }
+            },
+        }
+    },
+}
+_STREAM_ANSWER: dict[str, Any] = {
+    "description": "One JSON object a line, for each line that is not blank.",
+    "content": {STREAM_MEDIA_TYPE: {"schema": _inline(StreamAnswer, StreamProblem)}},
+}
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -79,7 +130,7 @@ def build_app(
     @app.post(
         "/v1/models/{model}:predict",
         summary="Classify one text or several",
-        responses=_documented(401, 404, 413, 422, 429, 500, 503),
+        responses=_documented(401, 403, 404, 413, 422, 429, 500, 503),
         dependencies=[_KEY],
     )
     async def predict(model: _ModelName, body: PredictRequest, request: Request) -> PredictResponse:
@@ -87,10 +138,33 @@ def build_app(
         return PredictResponse(**await service.predict(_key(request), model, body))
 
     @app.post(
+        "/v1/models/{model}:predict_stream",
+        summary="Classify a stream of texts, line by line",
+        description=(
+            "JSON Lines in, JSON Lines out, in order and while the body still comes; it may be"
+            " larger than the limit of other bodies. A line that is wrong gets a line with an"
+            " error, and the rest goes on. Read the answer while you send: who does not read is"
+            " not read either. Up to 64 lines in a row with the same dialogue fields count as"
+            " one request; a stream is slowed down, not refused, beyond the key's rate."
+        ),
+        response_class=Response,
+        responses={200: _STREAM_ANSWER, **_documented(401, 404, 413, 422, 429, 500, 503)},
+        openapi_extra={"requestBody": _STREAM_BODY},
+        dependencies=[_KEY],
+    )
+    async def predict_stream(model: _ModelName, request: Request) -> ASGIResponse:
+        try:
+            await service.served(_key(request), model)
+        except ClosedLoopError:
+            await drain(request.receive)
+            raise
+        return ASGIResponse(PredictionStream(service, _key(request), model))
+
+    @app.post(
         "/v1/feedback",
         status_code=201,
         summary="Say whether an answer was right",
-        responses=_documented(401, 404, 413, 422, 429, 500, 503),
+        responses=_documented(401, 403, 404, 413, 422, 429, 500, 503),
         dependencies=[_KEY],
     )
     async def feedback(body: FeedbackRequest, request: Request) -> FeedbackResponse:
@@ -104,7 +178,7 @@ def build_app(
             " which the log has already and which were refused and why. Refused ones are kept"
             " as dead letters. Give each event an event_id, and sending it again has no effect."
         ),
-        responses=_documented(401, 413, 422, 429, 500, 503),
+        responses=_documented(401, 403, 413, 422, 429, 500, 503),
         dependencies=[_KEY],
     )
     async def events(body: EventsRequest, request: Request) -> EventsResponse:
@@ -113,7 +187,7 @@ def build_app(
     @app.get(
         "/v1/models",
         summary="List the models this key reaches",
-        responses=_documented(401, 429, 500, 503),
+        responses=_documented(401, 403, 429, 500, 503),
         dependencies=[_KEY],
     )
     async def models(request: Request) -> ModelsResponse:

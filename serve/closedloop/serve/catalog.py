@@ -1,30 +1,33 @@
-"""What serving should hold: the champion of every model, and how that differs from before.
+"""What serving should hold: champions, versions on trial, and how that differs from before.
 
 The digest of a catalog is its generation. It follows from the content alone, so a watcher that
-restarts gives the same champions the same generation and no replica reloads anything.
+restarts gives the same champions and trials the same generation and no replica reloads anything.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from closedloop.models.registry import Champion
+from closedloop.models.reference import ModelRef
+from closedloop.models.registry import Champion, Stages
+from closedloop.models.trial import EndedTrial, Trial
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Catalog:
-    """Every champion at one moment, by name."""
+    """Every champion, and what is on trial beside it, at one moment, by name."""
 
     champions: tuple[Champion, ...]
     digest: str
+    trials: tuple[Trial, ...] = ()
 
     @classmethod
-    def of(cls, champions: Sequence[Champion]) -> Catalog:
-        """Make the catalog of these champions, whatever their order.
+    def of(cls, champions: Iterable[Champion], trials: Iterable[Trial] = ()) -> Catalog:
+        """Make the catalog of these champions and trials, whatever their order.
 
         Examples
         --------
@@ -34,9 +37,16 @@ class Catalog:
         ordered = tuple(sorted(champions, key=lambda champion: champion.ref))
         digest = hashlib.blake2b(digest_size=16)
         for champion in ordered:
-            line = (str(champion.ref), str(champion.version), champion.path, champion.sha256)
+            digest.update("\x1f".join(_line(champion)).encode() + b"\x1e")
+        on_trial = tuple(sorted(trials, key=lambda trial: trial.ref))
+        for trial in on_trial:
+            line = (*_line(trial.candidate), trial.stage, repr(trial.percent))
             digest.update("\x1f".join(line).encode() + b"\x1e")
-        return cls(champions=ordered, digest=digest.hexdigest())
+        return cls(champions=ordered, trials=on_trial, digest=digest.hexdigest())
+
+
+def _line(champion: Champion) -> tuple[str, ...]:
+    return (str(champion.ref), str(champion.version), champion.path, champion.sha256)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,11 +69,16 @@ def difference(held: Mapping[str, Champion], catalog: Catalog) -> Difference:
     return Difference(load=(*moved, *new), unload=tuple(gone))
 
 
-class Champions(Protocol):
-    """The part of the registry that the poller reads."""
+class Aliases(Protocol):
+    """The part of the registry that the poller needs."""
 
-    def champions(self) -> list[Champion]:
-        """Return every champion."""
+    def stages(self) -> Stages:
+        """Return every champion and every trial."""
+
+    def end_trial(
+        self, ref: ModelRef, reason: str, *, version: int | None = None
+    ) -> EndedTrial | None:
+        """Take a model's trial away."""
 
     def change_token(self) -> tuple[int, ...] | None:
         """Return a value that changes with the store, None where there is none."""
@@ -80,7 +95,7 @@ class CatalogPoller:
 
     def __init__(
         self,
-        registry: Champions,
+        registry: Aliases,
         *,
         full_every_s: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
@@ -104,8 +119,24 @@ class CatalogPoller:
         fresh = self._clock() - self._read_at < self._full_every_s
         if token is not None and token == self._token and fresh:
             return self._catalog
-        self._catalog = Catalog.of(self._registry.champions())
+        found = self._registry.stages()
+        self._catalog = Catalog.of(found.champions, found.trials)
         # The token from before the read: a write during the read shows at the next poll.
         self._token = token
         self._read_at = self._clock()
         return self._catalog
+
+    def roll_back(self, trial: Trial, reason: str) -> EndedTrial | None:
+        """End a trial, unless somebody has put another version in its place.
+
+        Raises
+        ------
+        EngineError
+            The registry did not answer; the trial goes on until it does.
+        NotFound
+            The model is gone.
+        """
+        ended = self._registry.end_trial(trial.ref, reason, version=trial.version)
+        self._token = None  # the next poll must ask
+        self._read_at = float("-inf")
+        return ended

@@ -1,22 +1,28 @@
 """One actor that watches the registry for the whole cluster, and how replicas follow it.
 
 Only this actor imports MLflow. It polls all aliases with one query; replicas wait in a long
-poll that returns when the catalog's digest is not the one they hold. The actor keeps nothing
-that matters: killed, it is restarted, reads the registry and finds the same digest.
+poll that returns when the catalog's digest is not the one they hold. It also adds up what they
+count of versions on trial, and takes a version back that is worse than its champion. The actor
+keeps nothing that matters: killed, it is restarted, reads the registry and finds the same
+digest, and counts anew.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
-from closedloop.core.errors import ClosedLoopError
+from closedloop.core.errors import ClosedLoopError, EngineError, NotFound, first_line
 from closedloop.core.settings import Settings
 from closedloop.serve.catalog import Catalog, CatalogPoller
 from closedloop.serve.model_host import ModelHost
+from closedloop.serve.trial_counts import Tally, TrialKey
+from closedloop.serve.trial_desk import TrialDesk
+from closedloop.serve.trial_ledger import TrialLedger
+from closedloop.serve.trial_verdict import TrialLimits
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
@@ -27,10 +33,11 @@ ACTOR_NAME = "catalog-watcher"
 NAMESPACE = "closedloop"
 _LONG_POLL_S = 10.0
 _RETRY_S = 1.0
+_ANSWER_S = 10.0
 
 
 class CatalogWatcher:
-    """Follows the registry's champions.
+    """Follows the registry's champions and judges what is on trial beside them.
 
     Parameters
     ----------
@@ -38,11 +45,20 @@ class CatalogWatcher:
         Opens the registry; called in a thread, again after a failure.
     poll_s : float
         Pause between two looks.
+    limits : TrialLimits, optional
+        When a trial is rolled back.
     """
 
-    def __init__(self, open_poller: Callable[[], CatalogPoller], *, poll_s: float = 0.5) -> None:
+    def __init__(
+        self,
+        open_poller: Callable[[], CatalogPoller],
+        *,
+        poll_s: float = 0.5,
+        limits: TrialLimits | None = None,
+    ) -> None:
         self._open_poller = open_poller
         self._poll_s = poll_s
+        self._ledger = TrialLedger(limits or TrialLimits())
         self._catalog: Catalog | None = None
         self._changed: asyncio.Event | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -71,6 +87,31 @@ class CatalogWatcher:
                 break
         return self._catalog
 
+    async def count(self, tallies: Mapping[TrialKey, Tally]) -> None:
+        """Add what a replica counted of its trials since it last sent."""
+        self._ledger.count(tallies)
+
+    async def trial_totals(self) -> dict[TrialKey, Tally]:
+        """Return what was counted of every trial since it, or this actor, began."""
+        return self._ledger.totals()
+
+    async def _roll_back(self, poller: CatalogPoller) -> None:
+        for breach in self._ledger.breaches():
+            trial = breach.trial
+            try:
+                ended = await asyncio.to_thread(poller.roll_back, trial, breach.reason)
+            except NotFound:
+                ended = None  # the model was deleted
+            self._ledger.forget(trial)
+            if ended is not None:
+                logger.warning(
+                    "%s version %d (%s) was %s",
+                    trial.ref,
+                    trial.version,
+                    trial.stage,
+                    breach.reason,
+                )
+
     async def _watch(self) -> None:
         poller: CatalogPoller | None = None
         while True:
@@ -83,14 +124,21 @@ class CatalogWatcher:
             else:
                 if self._catalog is None or catalog.digest != self._catalog.digest:
                     self._catalog = catalog
+                    self._ledger.follow(catalog)
                     assert self._changed is not None
                     self._changed.set()  # wakes all who wait; later ones wait for the next
                     self._changed = asyncio.Event()
+                try:
+                    await self._roll_back(poller)
+                except ClosedLoopError as error:
+                    logger.warning("a trial was not rolled back, and will be: %s", error)
             # An alias may be moved by any process, so there is no event to wait for.
             await asyncio.sleep(self._poll_s)
 
 
-def watcher_actor(settings: Settings, *, poll_s: float = 0.5) -> ActorHandle:
+def watcher_actor(
+    settings: Settings, *, poll_s: float = 0.5, limits: TrialLimits | None = None
+) -> ActorHandle:
     """Return the cluster's watcher, started where there is none."""
     import ray
 
@@ -109,7 +157,7 @@ def watcher_actor(settings: Settings, *, poll_s: float = 0.5) -> ActorHandle:
         max_task_retries=-1,
         num_cpus=0,
         max_concurrency=1_000,  # one waiting call a replica
-    ).remote(open_poller, poll_s=poll_s)
+    ).remote(open_poller, poll_s=poll_s, limits=limits)
 
 
 def stop_watcher() -> None:
@@ -121,6 +169,51 @@ def stop_watcher() -> None:
     except ValueError:
         return
     ray.kill(actor, no_restart=True)
+
+
+def trial_totals() -> dict[TrialKey, Tally]:
+    """Return what the cluster's watcher counted of every trial; this process has joined Ray.
+
+    Raises
+    ------
+    EngineError
+        There is no watcher, or it does not answer.
+    """
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        actor: Any = ray.get_actor(ACTOR_NAME, namespace=NAMESPACE)
+        totals: dict[TrialKey, Tally] = ray.get(actor.trial_totals.remote(), timeout=_ANSWER_S)
+    except (ValueError, RayError, TimeoutError) as error:
+        raise EngineError(
+            f"The catalog watcher does not answer: {first_line(error)}",
+            remedy="Check 'closedloop status', and that serving is up.",
+        ) from error
+    return totals
+
+
+async def report(find_watcher: Callable[[], Any], desk: TrialDesk, *, every_s: float = 1.0) -> None:
+    """Send the watcher what a replica counts of its trials, until cancelled.
+
+    Nothing is sent where nothing is on trial; what could not be sent is sent later.
+    """
+    from ray.exceptions import RayError
+
+    watcher: Any = None
+    while True:
+        await asyncio.sleep(every_s)
+        tallies = desk.take()
+        if not tallies:
+            continue
+        try:
+            if watcher is None:
+                watcher = await asyncio.to_thread(find_watcher)
+            await watcher.count.remote(tallies)
+        except (RayError, ValueError, TimeoutError) as error:
+            logger.warning("the catalog watcher does not take counts: %s", error)
+            desk.put_back(tallies)
+            watcher = None
 
 
 async def follow(

@@ -1,96 +1,52 @@
-"""A typed client of the HTTP API, on httpx alone.
+"""A typed client of the HTTP API, sync and async, on httpx alone.
 
-It comes back by itself when the service is busy or away for a moment (429, 503, a connection
-that fails), with exponential backoff and full jitter, so that many clients that were refused
-together do not return together.
+It comes back by itself when the service is busy or away for a moment; `client_attempts` says
+when. Every call that stores something carries an idempotency key over its attempts; the service
+does not read it yet.
 """
 
 from __future__ import annotations
 
-import random
-import secrets
+import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Self
-from urllib.parse import quote
-from uuid import UUID
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from typing import Any, Literal, Self, Unpack
 
 import httpx
 
-from closedloop.core.errors import (
-    ClosedLoopError,
-    Conflict,
-    EngineError,
-    InputError,
-    NotAllowed,
-    NotFound,
-    Overloaded,
+from closedloop.serve import client_calls as calls
+from closedloop.serve.client_attempts import Attempts, Patience, no_answer, read, refusal
+from closedloop.serve.client_calls import MAX_TEXTS, Call, Dialogue, T, Turn, Windows, batches
+from closedloop.serve.client_records import (
+    Answer,
+    Answers,
+    Explanation,
+    Health,
+    SentEvent,
+    ServedModel,
+    StreamAnswer,
+    TurnAnswer,
 )
 
-_KINDS: dict[int, type[ClosedLoopError]] = {
-    401: NotAllowed,
-    404: NotFound,
-    409: Conflict,
-    413: InputError,
-    422: InputError,
-    429: Overloaded,
-}
-_BACKOFF_S = 0.1
-_MAX_BACKOFF_S = 5.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
-    """What a model answered for one text."""
-
-    prediction_id: str
-    label: str
-    confidence: float
-    top: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answers:
-    """Answers in the order of the texts, all by one version."""
-
-    model: str
-    version: int
-    predictions: tuple[Answer, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Health:
-    """How the replica that answered stands: ``ok``, ``degraded`` or ``starting``."""
-
-    status: str
-    models_serving: int
-    models_failed: int
-    problems: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServedModel:
-    """A model that the key reaches."""
-
-    model: str
-    champion: int
-    serving: int | None
-    problem: str | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SentEvent:
-    """What became of an event: ``accepted``, ``duplicate`` or ``refused``."""
-
-    status: str
-    event_id: str | None
-    reason: str | None
-    remedy: str | None
+Line = str | Mapping[str, Any]
 
 
 class Client:
     """Asks one service; may be shared by threads.
+
+    Every method raises an `ApiError` of `client_attempts`, which is also the `ClosedLoopError`
+    of its kind: InputError (the service refused what was sent), NotFound, NotAllowed, Overloaded
+    (busy, still after the last attempt) or EngineError (away). It has ``status``, ``code``,
+    ``message`` and ``remedy``.
 
     Parameters
     ----------
@@ -99,9 +55,11 @@ class Client:
     key : str
         An API key.
     timeout_s : float
-        For one attempt.
+        For each wait of one attempt: to connect, to send, for the next bytes.
     attempts : int
         How often a call is tried at most.
+    deadline_s : float
+        For all attempts of a call together; none begins later.
 
     Examples
     --------
@@ -117,84 +75,77 @@ class Client:
         *,
         timeout_s: float = 10.0,
         attempts: int = 5,
+        deadline_s: float = 60.0,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-        # The service is addressed directly: a proxy of the environment has no part in it.
-        self._http = httpx.Client(
-            base_url=base_url,
-            headers=headers,
-            timeout=timeout_s,
-            transport=transport,
-            trust_env=False,
-        )
-        self._attempts = attempts
+        self._http = httpx.Client(transport=transport, **_connection(base_url, key))
+        self._patience = Patience(timeout_s=timeout_s, attempts=attempts, deadline_s=deadline_s)
         self._sleep = sleep
 
-    def predict(
-        self,
-        model: str,
-        texts: Sequence[str],
-        *,
-        dialogue_id: str | None = None,
-        user_id: str | None = None,
-        channel: str | None = None,
-        turn: int | None = None,
-    ) -> Answers:
-        """Ask a model for the labels of up to 256 texts.
+    def predict(self, model: str, texts: Sequence[str], **about: Unpack[Dialogue]) -> Answers:
+        """Ask a model for the labels of up to 256 texts, which share the dialogue fields."""
+        return self._do(calls.predict(model, texts, about))
 
-        Raises
-        ------
-        InputError
-            The service refused the texts; trying again changes nothing.
-        NotFound
-            There is no such model for this key.
-        NotAllowed
-            The key is missing or not valid.
-        Overloaded, EngineError
-            The service is busy or away, still after the last attempt.
+    def predict_many(
+        self, model: str, texts: Iterable[str], **about: Unpack[Dialogue]
+    ) -> list[Answer]:
+        """Ask for the labels of any number of texts, in requests of up to 256.
+
+        A release on the way shows in the answers' versions.
         """
-        context = {
-            "dialogue_id": dialogue_id,
-            "user_id": user_id,
-            "channel": channel,
-            "turn": turn,
-        }
-        body = {"texts": list(texts)} | {k: v for k, v in context.items() if v is not None}
-        found = self._call("POST", f"/v1/models/{quote(model, safe='')}:predict", body)
-        return Answers(
-            model=found["model"],
-            version=found["version"],
-            predictions=tuple(
-                Answer(
-                    prediction_id=p["prediction_id"],
-                    label=p["label"],
-                    confidence=p["confidence"],
-                    top=tuple((c["label"], c["confidence"]) for c in p["top"]),
-                )
-                for p in found["predictions"]
-            ),
-        )
+        found: list[Answer] = []
+        for batch in batches(texts):
+            found += self.predict(model, batch, **about).predictions
+        return found
+
+    def predict_stream(
+        self, model: str, lines: Iterable[Line], *, window: int = MAX_TEXTS
+    ) -> Iterator[StreamAnswer]:
+        """Ask for the labels of a stream, in order; it may be endless.
+
+        Lines go in windows, one request each. A window that has to be sent again may leave the
+        predictions of its first attempt in the event log.
+
+        Parameters
+        ----------
+        lines : iterable of str or mapping
+            A text, or ``text`` with ``id`` and the dialogue fields.
+        window : int
+            Lines that are waited for before they are sent; 1 for a live feed.
+        """
+        windows = Windows(model, lines=window)
+        for line in lines:
+            if (call := windows.add(line)) is not None:
+                yield from self._do(call)
+        if (call := windows.rest()) is not None:
+            yield from self._do(call)
+
+    def turn(self, text: str, **fields: Unpack[Turn]) -> TurnAnswer:
+        """Ask for the answer to a dialogue turn, without naming a model.
+
+        Parameters
+        ----------
+        tenant : str, optional
+            Needed where the key reaches all tenants.
+        route : str, optional
+            The algorithm whose models are asked, ``intent`` unless given.
+        models : sequence of str, optional
+            Models to ask instead, in order.
+        min_confidence : float, optional
+            An answer below it does not win.
+        dialogue_id, user_id, channel, turn : optional
+            As for `predict`.
+        """
+        return self._do(calls.turn(text, fields))
 
     def feedback(
         self, prediction_id: str, feedback: Literal["up", "down"], *, comment: str | None = None
     ) -> str:
-        """Say whether an answer was right and return the feedback's id; it is on disk then.
+        """Say whether an answer was right and return the feedback's id; it is on disk then."""
+        return self._do(calls.feedback(prediction_id, feedback, comment))
 
-        Raises
-        ------
-        NotFound
-            There is no such prediction for this key.
-        InputError, NotAllowed, Overloaded, EngineError
-            As for `predict`.
-        """
-        body = {"prediction_id": prediction_id, "feedback": feedback}
-        if comment is not None:
-            body["comment"] = comment
-        return self._call("POST", "/v1/feedback", body)["feedback_id"]
-
-    def send_events(self, events: Sequence[Mapping[str, Any]]) -> list[SentEvent]:
+    def events(self, events: Iterable[Mapping[str, Any]]) -> list[SentEvent]:
         """Store up to 1,000 events; what is accepted is on disk then.
 
         An event without an ``event_id`` gets one here, so that the attempts of this call store
@@ -202,7 +153,7 @@ class Client:
 
         Parameters
         ----------
-        events : sequence of mapping
+        events : iterable of mapping
             As the API's description names their fields: ``text``, ``ts`` (ISO 8601),
             ``dialogue_id``, ``turn``, ``user_id``, ``channel``, ``attributes``, …
 
@@ -211,43 +162,26 @@ class Client:
         list of SentEvent
             One for each event, in order; refused ones say why.
 
-        Raises
-        ------
-        InputError
-            The service refused the whole batch.
-        NotAllowed, Overloaded, EngineError
-            As for `predict`.
-
         Examples
         --------
-        >>> client.send_events([{"text": "hi", "dialogue_id": "d-1"}])[0].status  # doctest: +SKIP
+        >>> client.events([{"text": "hi", "dialogue_id": "d-1"}])[0].status  # doctest: +SKIP
         'accepted'
         """
-        named = [{"event_id": _new_id(), **event} for event in events]
-        found = self._call("POST", "/v1/events", {"events": named})
-        return [
-            SentEvent(
-                status=each["status"],
-                event_id=each["event_id"],
-                reason=each["reason"],
-                remedy=each["remedy"],
-            )
-            for each in found["events"]
-        ]
+        return self._do(calls.events(events))
+
+    def explain(
+        self, model: str, text: str, *, label: str | None = None, most: int | None = None
+    ) -> Explanation:
+        """Ask which terms speak for and against a label, the predicted one unless given."""
+        return self._do(calls.explain(model, text, label=label, most=most))
 
     def models(self) -> list[ServedModel]:
         """Return the models that the key reaches."""
-        return [ServedModel(**model) for model in self._call("GET", "/v1/models")["models"]]
+        return self._do(calls.models())
 
     def health(self) -> Health:
         """Return how the service stands; needs no key."""
-        found = self._call("GET", "/healthz")
-        return Health(
-            status=found["status"],
-            models_serving=found["models_serving"],
-            models_failed=found["models_failed"],
-            problems=tuple(found["problems"]),
-        )
+        return self._do(calls.health())
 
     def close(self) -> None:
         """Give the connections back."""
@@ -259,55 +193,133 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        for attempt in range(1, self._attempts + 1):
-            least_s = 0.0
+    def _do(self, call: Call[T]) -> T:
+        attempts = Attempts(self._patience)
+        while True:
             try:
-                response = self._http.request(method, path, json=body)
-            except httpx.TransportError as fault:
-                error: ClosedLoopError = EngineError(
-                    f"The service at {self._http.base_url} did not answer: {fault}",
-                    remedy="Check the address and that 'closedloop up' runs there.",
-                )
-            except httpx.InvalidURL as fault:
-                raise InputError(
-                    f"{self._http.base_url} is no address of a service: {fault}",
-                    remedy="Write it as http://HOST:PORT.",
-                ) from fault
+                response = self._http.request(**attempts.request(call))
+            except (httpx.TransportError, httpx.InvalidURL) as fault:
+                failure = no_answer(self._http.base_url, fault)
             else:
                 if response.is_success:
-                    return response.json()
-                error = _error(response)
-                least_s = _retry_after_s(response)
-            if not error.retryable or attempt == self._attempts:
-                raise error
-            most_s = min(_MAX_BACKOFF_S, _BACKOFF_S * 2**attempt)
-            self._sleep(least_s + random.uniform(0, most_s))
-        raise AssertionError("attempts is at least 1")
+                    return read(call, response)
+                failure = refusal(response)
+            self._sleep(attempts.pause_s(failure))
 
 
-def _new_id() -> str:
-    """Return a UUIDv7; `closedloop.data.event` has one too, but would bring Arrow along."""
-    value = int(time.time() * 1000) << 80 | secrets.randbits(80)
-    value = value & ~(0xF << 76) | 0x7 << 76  # version
-    return str(UUID(int=value & ~(0x3 << 62) | 0x2 << 62))  # variant
+class AsyncClient:
+    """`Client` for asyncio: the same calls, parameters, records and errors, awaited.
+
+    Examples
+    --------
+    >>> async with AsyncClient("http://127.0.0.1:8000", key) as client:   # doctest: +SKIP
+    ...     await client.turn("where is my parcel", dialogue_id="d-1", turn=0)
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str = "",
+        *,
+        timeout_s: float = 10.0,
+        attempts: int = 5,
+        deadline_s: float = 60.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._http = httpx.AsyncClient(transport=transport, **_connection(base_url, key))
+        self._patience = Patience(timeout_s=timeout_s, attempts=attempts, deadline_s=deadline_s)
+        self._sleep = sleep
+
+    async def predict(self, model: str, texts: Sequence[str], **about: Unpack[Dialogue]) -> Answers:
+        """See `Client.predict`."""
+        return await self._do(calls.predict(model, texts, about))
+
+    async def predict_many(
+        self, model: str, texts: Iterable[str], **about: Unpack[Dialogue]
+    ) -> list[Answer]:
+        """See `Client.predict_many`."""
+        found: list[Answer] = []
+        for batch in batches(texts):
+            found += (await self.predict(model, batch, **about)).predictions
+        return found
+
+    async def predict_stream(
+        self, model: str, lines: Iterable[Line] | AsyncIterable[Line], *, window: int = MAX_TEXTS
+    ) -> AsyncIterator[StreamAnswer]:
+        """See `Client.predict_stream`; the lines may come from an async iterator."""
+        windows = Windows(model, lines=window)
+        async for line in _each(lines):
+            if (call := windows.add(line)) is not None:
+                for answer in await self._do(call):
+                    yield answer
+        if (call := windows.rest()) is not None:
+            for answer in await self._do(call):
+                yield answer
+
+    async def turn(self, text: str, **fields: Unpack[Turn]) -> TurnAnswer:
+        """See `Client.turn`."""
+        return await self._do(calls.turn(text, fields))
+
+    async def feedback(
+        self, prediction_id: str, feedback: Literal["up", "down"], *, comment: str | None = None
+    ) -> str:
+        """See `Client.feedback`."""
+        return await self._do(calls.feedback(prediction_id, feedback, comment))
+
+    async def events(self, events: Iterable[Mapping[str, Any]]) -> list[SentEvent]:
+        """See `Client.events`."""
+        return await self._do(calls.events(events))
+
+    async def explain(
+        self, model: str, text: str, *, label: str | None = None, most: int | None = None
+    ) -> Explanation:
+        """See `Client.explain`."""
+        return await self._do(calls.explain(model, text, label=label, most=most))
+
+    async def models(self) -> list[ServedModel]:
+        """See `Client.models`."""
+        return await self._do(calls.models())
+
+    async def health(self) -> Health:
+        """See `Client.health`."""
+        return await self._do(calls.health())
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _do(self, call: Call[T]) -> T:
+        attempts = Attempts(self._patience)
+        while True:
+            try:
+                async with asyncio.timeout(attempts.left_s):
+                    response = await self._http.request(**attempts.request(call))
+            except (httpx.TransportError, httpx.InvalidURL, TimeoutError) as fault:
+                failure = no_answer(self._http.base_url, fault)
+            else:
+                if response.is_success:
+                    return read(call, response)
+                failure = refusal(response)
+            await self._sleep(attempts.pause_s(failure))
 
 
-def _error(response: httpx.Response) -> ClosedLoopError:
-    kind = _KINDS.get(response.status_code, EngineError)
-    try:
-        told = response.json()["error"]
-        return kind(told["message"], remedy=told["remedy"])
-    except (ValueError, KeyError, TypeError):
-        # Not our words: a proxy's, or Ray Serve's own while a replica is replaced.
-        return kind(
-            f"The service answered {response.status_code} {response.reason_phrase}.",
-            remedy="Check that the address is that of closedloop's API, then try again.",
-        )
+def _connection(base_url: str, key: str) -> dict[str, Any]:
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    # The service is addressed directly: a proxy of the environment has no part in it.
+    return {"base_url": base_url, "headers": headers, "trust_env": False}
 
 
-def _retry_after_s(response: httpx.Response) -> float:
-    try:
-        return min(_MAX_BACKOFF_S, max(0.0, float(response.headers.get("retry-after", "0"))))
-    except ValueError:
-        return 0.0
+async def _each(lines: Iterable[Line] | AsyncIterable[Line]) -> AsyncIterator[Line]:
+    if isinstance(lines, AsyncIterable):
+        async for line in lines:
+            yield line
+    else:
+        for line in lines:
+            yield line

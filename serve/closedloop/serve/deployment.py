@@ -64,9 +64,14 @@ class Replica:
 
     @asynccontextmanager
     async def _life(self, service: Service, _: FastAPI) -> AsyncIterator[None]:
-        from closedloop.serve.catalog_watcher import follow, watcher_actor
+        from closedloop.serve.catalog_watcher import follow, report, watcher_actor
 
-        find = partial(watcher_actor, self._settings, poll_s=self._options.poll_s)
+        find = partial(
+            watcher_actor,
+            self._settings,
+            poll_s=self._options.poll_s,
+            limits=self._options.trial_limits,
+        )
 
         loaded = asyncio.Event()
 
@@ -79,6 +84,7 @@ class Replica:
             following = asyncio.create_task(
                 follow(find, service.host, loading, on_contact=on_contact)
             )
+            reporting = asyncio.create_task(report(find, service.trials))
             try:
                 # A new replica must not answer 404 for a model that the others serve.
                 try:
@@ -87,9 +93,10 @@ class Replica:
                     logger.warning("the registry does not answer; starting without models")
                 yield
             finally:
-                following.cancel()
-                with suppress(asyncio.CancelledError):
-                    await following
+                for task in (following, reporting):
+                    task.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await task
                 await asyncio.to_thread(service.close)
 
 
@@ -170,7 +177,7 @@ def start(settings: Settings, options: ServingOptions | None = None) -> str:
             remedy="End the program that holds it, or set CLOSEDLOOP_API_PORT to a free port.",
         )
     Store.open(settings.store_url).close()  # replicas expect a store that is up to date
-    watcher_actor(settings, poll_s=options.poll_s)
+    watcher_actor(settings, poll_s=options.poll_s, limits=options.trial_limits)
     pseudonyms = load_pseudonyms(settings.root)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # our callers show progress themselves
     try:

@@ -1,7 +1,8 @@
 """The outermost layer of the API: nothing behind it runs for a request that may not pass.
 
-In order: is there a place for the request, whose key is it, how large is its body. Whatever is
-raised behind it becomes the one error body; a stack trace goes to the log only.
+In order: is there a place for the request, whose key is it, how large is its body. Health and
+readiness alone need no key; what is no route asks for one, too. Whatever is raised behind it
+becomes the one error body; a stack trace goes to the log only.
 
 A prediction is answered here: the framework's way from a body to a function and back costs more
 than the answer. Its checks are the same pydantic model, its words the same.
@@ -18,6 +19,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from closedloop.core.api_key import Action
 from closedloop.core.errors import (
     ClosedLoopError,
     Conflict,
@@ -26,6 +28,8 @@ from closedloop.core.errors import (
     NotFound,
     Overloaded,
 )
+from closedloop.serve.access import as_bearer
+from closedloop.serve.bodies import drain
 from closedloop.serve.messages import PredictRequest
 
 if TYPE_CHECKING:
@@ -38,10 +42,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_GUARDED = "/v1/"
+_OPEN = frozenset({"/healthz", "/readyz"})
+_CALLS = "/v1/"
+_DESCRIPTION = frozenset({"/docs", "/openapi.json"})
+_READING = frozenset({"GET", "HEAD"})
 _MODELS = "/v1/models/"
 _PREDICT = ":predict"
+_STREAM = ":predict_stream"
 _RETRY_AFTER_S = 1.0
+_ASK_PERSON = 'Basic realm="closedloop: any user name, the API key as password", charset="UTF-8"'
 _CODES: tuple[tuple[type[ClosedLoopError], str], ...] = (
     (InputError, "invalid_request"),
     (NotFound, "not_found"),
@@ -67,13 +76,15 @@ def error_body(
     return {"error": error}
 
 
-def invalid_body(problems: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def invalid_body(problems: Sequence[Mapping[str, Any]], *, what: str = "request") -> dict[str, Any]:
     """Say which fields of a body are wrong and how, without sending their content back.
 
     Parameters
     ----------
     problems : sequence of mapping
         As pydantic tells them: ``loc`` from the body's root, ``msg``.
+    what : str
+        What is wrong, in a person's word.
     """
     fields = [
         {
@@ -84,7 +95,7 @@ def invalid_body(problems: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ]
     return error_body(
         "invalid_request",
-        f"The request is wrong at {fields[0]['field']}: {fields[0]['problem']}.",
+        f"The {what} is wrong at {fields[0]['field']}: {fields[0]['problem']}.",
         "Correct the fields listed; /docs describes the body.",
         fields,
     )
@@ -104,7 +115,8 @@ def error_answer(error: ClosedLoopError) -> tuple[int, dict[str, Any], dict[str,
     status = error.http_status if error.http_status != 500 else 503
     headers = {}
     if status in (429, 503):
-        headers["retry-after"] = str(math.ceil(_RETRY_AFTER_S))
+        wait_s = error.retry_after_s if isinstance(error, Overloaded) else _RETRY_AFTER_S
+        headers["retry-after"] = str(max(1, math.ceil(wait_s)))
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     return status, error_body(code, error.message, error.remedy), headers
@@ -131,14 +143,17 @@ class Edge:
             await send(message)
 
         try:
-            if scope["path"].startswith(_GUARDED):
-                await self._guarded(scope, receive, watched)
-            else:
+            if scope["path"] in _OPEN:
                 await self._app(scope, receive, watched)
+            else:
+                await self._guarded(scope, receive, watched)
         except ClosedLoopError as error:
             if begun:
                 raise
-            await _send_json(send, *error_answer(error))
+            status, body, headers = error_answer(error)
+            if status == 401 and _is_page(scope):
+                headers["www-authenticate"] = _ASK_PERSON
+            await _send_json(send, status, body, headers)
         except Exception:
             incident = uuid4().hex
             logger.exception("incident %s: %s %s", incident, scope["method"], scope["path"])
@@ -153,12 +168,23 @@ class Edge:
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
+        path = scope["path"]
         with self._service.slot():
             authorization = headers.get(b"authorization", b"").decode("latin-1")
-            key = await self._service.admit(authorization)
+            if _is_page(scope):
+                authorization = as_bearer(authorization)
+            try:
+                key = await self._service.admit(authorization)
+                if path in _DESCRIPTION:
+                    key.require(Action.READ)
+            except ClosedLoopError:
+                await drain(receive)
+                raise
             scope.setdefault("state", {})["key"] = key
+            if path.endswith(_STREAM):  # reads its body itself, as it comes
+                await self._app(scope, receive, send)
+                return
             body = await self._body(headers, receive)
-            path = scope["path"]
             if path.endswith(_PREDICT) and scope["method"] == "POST":
                 model = path[len(_MODELS) : -len(_PREDICT)]
                 if path.startswith(_MODELS) and "/" not in model:
@@ -179,6 +205,8 @@ class Edge:
         """Read the whole body; nothing behind needs to count bytes."""
         declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self._max_body_bytes:
+            if b"expect" not in headers:  # else the client waits for a word before it sends
+                await drain(receive)
             raise self._too_large()
         chunks: list[bytes] = []
         size = 0
@@ -189,6 +217,8 @@ class Edge:
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
             if size > self._max_body_bytes:
+                if message.get("more_body", False):
+                    await drain(receive)
                 raise self._too_large()
             if not message.get("more_body", False):
                 return b"".join(chunks)
@@ -198,6 +228,11 @@ class Edge:
             f"The body is larger than {self._max_body_bytes:,} bytes.",
             remedy="Send fewer or shorter texts in one request.",
         )
+
+
+def _is_page(scope: Scope) -> bool:
+    """Tell whether a browser may be asked for the key; see `as_bearer` for why not everywhere."""
+    return scope["method"] in _READING and not scope["path"].startswith(_CALLS)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -77,15 +77,21 @@ class EventWriter:
                 remedy="Send the request again after a second.",
             )
 
-    def offer(self, events: Sequence[Event]) -> None:
+    def offer(self, events: Sequence[Event], *, admitted: bool = False) -> None:
         """Take events to be written, in order.
+
+        Parameters
+        ----------
+        admitted : bool
+            There was room when the request came and it has been answered since: they are
+            taken even where the buffer has filled up meanwhile.
 
         Raises
         ------
         Overloaded
             The buffer is full or the writer is closed; none of them was taken.
         """
-        self._take(_Parcel(tuple(events)))
+        self._take(_Parcel(tuple(events)), admitted=admitted)
 
     def store(self, events: Sequence[Event]) -> Future[tuple[Place | None, ...]]:
         """Take events to be written; the future tells each one's place once they are on disk.
@@ -104,9 +110,10 @@ class EventWriter:
         self._take(_Parcel(tuple(events), stored))
         return stored
 
-    def _take(self, parcel: _Parcel) -> None:
+    def _take(self, parcel: _Parcel, *, admitted: bool = False) -> None:
         with self._changed:
-            self.check_room(len(parcel.events))
+            if not admitted or self._closing:
+                self.check_room(len(parcel.events))
             self._parcels.append(parcel)
             self._waiting += len(parcel.events)
             self._awaited += parcel.stored is not None

@@ -88,6 +88,28 @@ class PredictResponse(BaseModel):
     predictions: list[PredictionOut]
 
 
+class StreamLine(Request):
+    """One line of a stream: a text with its own dialogue fields."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"id": "a-17", "text": "Where is my parcel?", "dialogue_id": "d-1"}]
+        }
+    )
+
+    text: Text
+    id: Annotated[
+        Annotated[str, StringConstraints(max_length=128)]
+        | Annotated[int, Field(ge=-(2**63), lt=2**63)]
+        | None,
+        Field(description="Comes back with the answer."),
+    ] = None
+    dialogue_id: ShortName | None = None
+    user_id: ShortName | None = Field(None, description="Stored as a pseudonym only.")
+    channel: ShortName | None = None
+    turn: Turn | None = Field(None, description="Place of the text in its dialogue, from 0.")
+
+
 class FeedbackRequest(Request):
     """What a user thought of an answer; the latest feedback to a prediction counts."""
 
@@ -158,4 +180,21 @@ class ErrorOut(BaseModel):
 class ErrorResponse(BaseModel):
     """The body of every answer that is not 2xx."""
 
+    error: ErrorOut
+
+
+class StreamAnswer(PredictionOut):
+    """The answer to one line of a stream."""
+
+    line: int = Field(description="Place in the stream, from 1.")
+    id: str | int | None = Field(description="As it was sent.")
+    model: str
+    version: int
+
+
+class StreamProblem(BaseModel):
+    """What is wrong with one line of a stream; the lines after it are answered."""
+
+    line: int = Field(description="Place in the stream, from 1.")
+    id: str | int | None = Field(description="As it was sent, where it could be read.")
     error: ErrorOut

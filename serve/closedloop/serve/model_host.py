@@ -8,6 +8,9 @@ replicas of a machine share their pages.
 A model is put in its place by one assignment after it has been hashed, loaded and asked once; a
 request that began with the old one ends with it. A champion that cannot be loaded changes
 nothing but the report: the version before it goes on answering.
+
+A version on trial is held beside its champion and goes with it. It is always loaded beside the
+requests: until it is there, and where it cannot be loaded, the champion answers alone.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
@@ -28,12 +31,14 @@ from closedloop.core.errors import ClosedLoopError
 from closedloop.models.artifacts import MODEL_FILE
 from closedloop.models.prediction import Prediction
 from closedloop.models.registry import Champion
+from closedloop.models.trial import Trial
 from closedloop.serve.catalog import Catalog, difference
 
 logger = logging.getLogger(__name__)
 
 _WARM_UP = ("warm up 预热",)
 _TRY_AGAIN_S = 5.0
+_TRIAL_LOAD_S = 10.0  # waited for ahead of use; then a trial loads on by itself
 
 
 class Model(Protocol):
@@ -50,6 +55,20 @@ class Model(Protocol):
 Loader = Callable[[Champion], Model]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OnTrial:
+    """A version on trial as it stands in memory: loaded, failed, or neither yet."""
+
+    trial: Trial
+    model: Model | None = None
+    problem: str | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory it takes."""
+        return self.model.size_bytes if self.model else 0
+
+
 @dataclass(kw_only=True, slots=True)
 class Served:
     """A model in memory and the champion it was loaded as."""
@@ -57,6 +76,12 @@ class Served:
     champion: Champion
     model: Model
     used_at: float = 0.0  # time.monotonic() of the last request
+    trial: OnTrial | None = None  # replaced as a whole, so that a request sees one or the other
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the model and what is on trial beside it take."""
+        return self.model.size_bytes + (self.trial.size_bytes if self.trial else 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,6 +142,8 @@ class ModelHost:
         self._clock = clock
         self._loaders = ThreadPoolExecutor(loaders, thread_name_prefix="load")
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="preload")
+        # Apart: a file on trial that takes for ever must not hold up a champion.
+        self._trial_loader = ThreadPoolExecutor(1, thread_name_prefix="load-trial")
         self._applying = threading.Lock()
         self._changing = threading.Lock()  # of what is held; readers need none
         self._held: dict[str, Served] = {}
@@ -124,7 +151,9 @@ class ModelHost:
         self._failures: dict[str, _Failure] = {}
         self._catalog: Catalog | None = None
         self._wanted: dict[str, Champion] = {}
+        self._trials: dict[str, Trial] = {}
         self._loads: dict[str, Future[None]] = {}
+        self._trial_loads: dict[str, Future[None]] = {}
 
     @property
     def ready(self) -> bool:
@@ -170,8 +199,8 @@ class ModelHost:
         """Hold this catalog: drop what it does not name, load what moved; never raises.
 
         What moved or came since the catalog before is loaded before this returns, the old
-        version answering meanwhile. The future is done when as many of the others as have room
-        are in memory. What failed before is tried again.
+        version answering meanwhile. The future is done when as many of the others as have room,
+        and the versions on trial beside them, are in memory. What failed before is tried again.
         """
         with self._applying:
             before = self._wanted if self._catalog else None
@@ -179,12 +208,15 @@ class ModelHost:
             for name in todo.unload:
                 self._let_go(name)
             self._wanted = {str(champion.ref): champion for champion in catalog.champions}
+            self._trials = {str(trial.ref): trial for trial in catalog.trials}
             self._failures = {}
             for champion in todo.load:
                 name = str(champion.ref)
                 came = before is not None and before.get(name) != champion
                 if came or name in self._held or self._is_pinned(name):
                     self._swap_in(champion)
+            for name in self._held:
+                self._settle_trial(name)
             self._catalog = catalog
             return self._ahead.submit(self._preload, catalog)
 
@@ -209,6 +241,7 @@ class ModelHost:
         """End the loaders."""
         self._catalog = None  # which ends a preload
         self._ahead.shutdown(wait=True, cancel_futures=True)
+        self._trial_loader.shutdown(wait=False, cancel_futures=True)
         self._loaders.shutdown(wait=True, cancel_futures=True)
 
     def _loading(self, name: str) -> Future[None]:
@@ -240,15 +273,38 @@ class ModelHost:
                 continue
             if self._catalog is not catalog:
                 return
-            if self._held_bytes + self._size_of(champion) <= self._memory_bytes:
+            size = self._size_of(champion)
+            if name in self._trials:
+                size += self._size_of(self._trials[name].candidate)
+            if self._held_bytes + size <= self._memory_bytes:
                 with suppress(CancelledError):
                     self._loading(name).result()
+        for load in list(self._trial_loads.values()):
+            with suppress(CancelledError, TimeoutError):
+                load.result(_TRIAL_LOAD_S)
 
     def _is_pinned(self, name: str) -> bool:
         return any(fnmatchcase(name, pattern) for pattern in self._pinned)
 
     def _swap_in(self, champion: Champion) -> None:
         name = str(champion.ref)
+        held = self._held.get(name)
+        tried = held.trial if held else None
+        model: Model | None
+        problem: str | None
+        if tried is not None and tried.model is not None and tried.trial.candidate == champion:
+            model, problem = tried.model, None  # promoted: it is in memory, and it answered
+        else:
+            model, problem = self._loaded(champion)
+        if model is not None:
+            self._put(name, Served(champion=champion, model=model, used_at=self._clock()))
+            self._settle_trial(name)
+        elif problem is not None:
+            failure = _Failure(champion=champion, problem=problem, at=self._clock())
+            self._failures = {**self._failures, name: failure}
+
+    def _loaded(self, champion: Champion) -> tuple[Model | None, str | None]:
+        """Return a model that has answered, or why there is none."""
         try:
             model = self._load(champion)
             # Lazy parts (dictionaries, page faults) are met here, not in a request, and a
@@ -259,34 +315,89 @@ class ModelHost:
         except Exception as error:  # a damaged file can fail in any way; all mean the same here
             problem = f"{type(error).__name__}: {error}"
         else:
-            self._put(name, Served(champion=champion, model=model, used_at=self._clock()))
-            return
+            return model, None
         # The reason is shown to API clients, who need not know where files are.
         problem = problem.replace(champion.path, MODEL_FILE)
         logger.warning("%s version %d was not loaded: %s", champion.ref, champion.version, problem)
-        failure = _Failure(champion=champion, problem=problem, at=self._clock())
-        self._failures = {**self._failures, name: failure}
+        return None, problem
+
+    def _settle_trial(self, name: str) -> None:
+        """Make what is on trial beside a model in memory what the catalog says.
+
+        What is loaded stays where only its stage or its share changed; anything else is loaded
+        by another thread.
+        """
+        with self._changing:
+            served, trial = self._held.get(name), self._trials.get(name)
+            if served is None:
+                return
+            held = served.trial
+            if trial is None or trial.candidate == served.champion:
+                self._attach(name, None)
+            elif held is None or held.trial.candidate != trial.candidate:
+                self._attach(name, OnTrial(trial=trial))
+            else:
+                self._attach(name, replace(held, trial=trial))
+            waits = served.trial is not None and served.trial.model is None
+            if waits and name not in self._trial_loads:
+                self._trial_loads[name] = self._trial_loader.submit(self._load_trial, name)
+
+    def _load_trial(self, name: str) -> None:
+        candidate = None
+        try:
+            trial = self._trials.get(name)
+            if trial is None or name not in self._held:
+                return
+            candidate = trial.candidate
+            model, problem = self._loaded(candidate)
+            with self._changing:
+                served, now = self._held.get(name), self._trials.get(name)
+                if served is not None and now is not None and now.candidate == candidate:
+                    self._attach(name, OnTrial(trial=now, model=model, problem=problem))
+        finally:
+            with self._changing:
+                del self._trial_loads[name]
+                now = self._trials.get(name)
+            if now is not None and candidate is not None and now.candidate != candidate:
+                self._settle_trial(name)  # another version came while this one was loaded
+
+    def _attach(self, name: str, on_trial: OnTrial | None) -> None:
+        """Put a version on trial beside its champion; the caller holds `_changing`."""
+        served = self._held[name]
+        before = served.size_bytes
+        served.trial = on_trial
+        self._make_room(dict(self._held), self._held_bytes + served.size_bytes - before, name)
 
     def _put(self, name: str, served: Served) -> None:
         with self._changing:
             if self._wanted.get(name) != served.champion:
                 return  # it moved, or is gone, since this was begun
             former = self._held.get(name)
-            held = {**self._held, name: served}
-            size = self._held_bytes + served.model.size_bytes
-            size -= former.model.size_bytes if former else 0
-            if size > self._memory_bytes:
-                by_use = sorted(held, key=lambda other: held[other].used_at)
-                for other in by_use:
-                    if size <= self._memory_bytes:
-                        break
-                    if other != name and not self._is_pinned(other):
-                        size -= held.pop(other).model.size_bytes
-            self._held, self._held_bytes = held, size
+            if former is not None and former.trial is not None and served.trial is None:
+                self._inherit(former.trial, served)
+            size = self._held_bytes + served.size_bytes - (former.size_bytes if former else 0)
+            self._make_room({**self._held, name: served}, size, name)
+
+    def _inherit(self, held: OnTrial, served: Served) -> None:
+        """Keep a loaded version on trial where only the champion beside it moved."""
+        trial = self._trials.get(str(served.champion.ref))
+        if trial is not None and trial.candidate == held.trial.candidate:
+            served.trial = replace(held, trial=trial)
+
+    def _make_room(self, held: dict[str, Served], size: int, name: str) -> None:
+        """Hold these, without those used longest ago where memory is full; ``name`` stays."""
+        if size > self._memory_bytes:
+            by_use = sorted(held, key=lambda other: held[other].used_at)
+            for other in by_use:
+                if size <= self._memory_bytes:
+                    break
+                if other != name and not self._is_pinned(other):
+                    size -= held.pop(other).size_bytes
+        self._held, self._held_bytes = held, size
 
     def _let_go(self, name: str) -> None:
         with self._changing:
             held = dict(self._held)
             gone = held.pop(name, None)
             if gone is not None:
-                self._held, self._held_bytes = held, self._held_bytes - gone.model.size_bytes
+                self._held, self._held_bytes = held, self._held_bytes - gone.size_bytes

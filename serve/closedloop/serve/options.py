@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from closedloop.serve.trial_verdict import TrialLimits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,9 +20,11 @@ class ServingOptions:
     replica_cpus: float = 0.2
     # Requests that one replica works on at a time; the next one is told to come back.
     max_in_flight: int = 64
-    # Requests of one key, sustained and at once.
+    # Requests of one key to one replica, sustained and at once; those of a tenant's keys together.
     rate_per_key_s: float = 500.0
     burst_per_key: int = 1_000
+    rate_per_tenant_s: float = 2_000.0
+    burst_per_tenant: int = 4_000
     # What models may take in a replica, and names or patterns of those that are never let go.
     model_memory_bytes: int = 1 << 30
     pinned_models: tuple[str, ...] = ()
@@ -31,3 +35,10 @@ class ServingOptions:
     key_cache_s: float = 10.0
     # How often the watcher looks whether a champion moved.
     poll_s: float = 0.5
+    # When a version on trial is rolled back.
+    trial_limits: TrialLimits = field(default_factory=TrialLimits)
+    # How long a version on trial may take for an answer; then the champion gives it, and it
+    # counts as an error.
+    trial_answer_s: float = 1.0
+    # Requests of a replica that wait for the other version's answer; more are not compared.
+    trial_backlog: int = 32

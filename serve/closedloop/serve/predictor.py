@@ -22,6 +22,7 @@ from closedloop.serve.answer_events import prediction_events
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.messages import PredictRequest
 from closedloop.serve.model_host import ModelHost, Served
+from closedloop.serve.trial_desk import TrialDesk
 
 _MAX_TOP = 5
 # Below this, handing work to a thread costs more than it holds the other requests up.
@@ -41,6 +42,8 @@ class Predictor:
         Replaces personal data in a text.
     pseudonym : callable
         Takes (user id, tenant) and returns what is stored for the user.
+    trials : TrialDesk, optional
+        Answers the requests of models that have a version on trial; by default one of its own.
     """
 
     def __init__(
@@ -50,8 +53,10 @@ class Predictor:
         writer: EventWriter,
         mask: Callable[[str], str],
         pseudonym: Callable[[str, str], str],
+        trials: TrialDesk | None = None,
     ) -> None:
         self.host = host
+        self._trials = trials or TrialDesk(writer=writer, mask=mask, pseudonym=pseudonym)
         self._writer = writer
         self._mask = mask
         self._pseudonym = pseudonym
@@ -71,9 +76,12 @@ class Predictor:
             The event log does not keep up.
         """
         started = time.perf_counter()
-        served = await self._served(key, model)
+        served = await self.served(key, model)
         texts = request.all_texts
         self._writer.check_room(len(texts))
+        on_trial = served.trial
+        if on_trial is not None:
+            return await self._trials.predict(served, on_trial, request, _out)
         if sum(map(len, texts)) <= _INLINE_CHARACTERS:
             masked, answers = self._answer(served, texts)
         else:
@@ -107,8 +115,10 @@ class Predictor:
     def close(self) -> None:
         """End the threads."""
         self._answering.shutdown(wait=True)
+        self._trials.close()
 
-    async def _served(self, key: ApiKey, model: str) -> Served:
+    async def served(self, key: ApiKey, model: str) -> Served:
+        """Return what answers for a model; raises as `predict`."""
         reached = key.reaches(model.partition(".")[0])
         served = None
         if reached:

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import Any, Literal
 from uuid import UUID
 
+from closedloop.core.api_key import Action, ApiKey
 from closedloop.core.errors import NotFound, Overloaded
-from closedloop.core.identity import ApiKey
 from closedloop.data.event import Event, Kind
 from closedloop.data.event_log.protocol import EventLog
 from closedloop.data.log_file import Refused
-from closedloop.serve.access import KeyRing, RateLimit
+from closedloop.serve.access import KeyRing, Quotas
 from closedloop.serve.answer_events import feedback_event
 from closedloop.serve.event_intake import EventIntake
 from closedloop.serve.event_messages import EventOutcome, EventsRequest, EventsResponse
@@ -30,13 +30,15 @@ from closedloop.serve.messages import (
     ModelsResponse,
     PredictRequest,
 )
-from closedloop.serve.model_host import ModelHost
+from closedloop.serve.model_host import ModelHost, Served
 from closedloop.serve.options import ServingOptions
 from closedloop.serve.predictor import Predictor
+from closedloop.serve.trial_desk import TrialDesk
 
 # A prediction that another replica answered a moment ago may still be in its buffer.
 _SETTLE_S = 2.0
 _SETTLE_PAUSE_S = 0.05
+_PACE_S = 0.05
 _FLUSH_S = 2.0
 _MAX_BURIALS = 8
 
@@ -78,14 +80,23 @@ class Service:
         bury: Callable[[Sequence[Refused], str, str], object] = lambda *_: None,
     ) -> None:
         self.host = host
-        self.predictor = Predictor(host=host, writer=writer, mask=mask, pseudonym=pseudonym)
+        self.trials = TrialDesk(
+            writer=writer,
+            mask=mask,
+            pseudonym=pseudonym,
+            answer_s=options.trial_answer_s,
+            backlog=options.trial_backlog,
+        )
+        self.predictor = Predictor(
+            host=host, writer=writer, mask=mask, pseudonym=pseudonym, trials=self.trials
+        )
         self.watcher_answers = False
         self._keys = keys
         self._log = log
         self._writer = writer
         self._mask = mask
         self._options = options
-        self._rate = RateLimit(rate_per_s=options.rate_per_key_s, burst=options.burst_per_key)
+        self._quotas = Quotas(options)
         self._in_flight = 0
         self._archive = archive
         self._intake = EventIntake(mask=mask, pseudonym=pseudonym)
@@ -122,20 +133,43 @@ class Service:
         NotAllowed
             The key is missing or not valid.
         Overloaded
-            The key sends more than its rate.
+            The key, or its tenant, sends more than its rate.
         """
         key = await self._keys.verify(authorization)
-        if self._rate.take(key.id) > 0:
-            raise Overloaded(
-                f"The key of {key.client!r} sends more than"
-                f" {self._options.rate_per_key_s:g} requests per second.",
-                remedy="Slow down, or send several texts in one request.",
-            )
+        self._quotas.take(key)
         return key
 
+    async def pace(self, key: ApiKey) -> None:
+        """Wait until a key's rate has room for one more request's work."""
+        while True:
+            try:
+                self._quotas.take(key)
+            except Overloaded as error:
+                await asyncio.sleep(error.retry_after_s or _PACE_S)
+            else:
+                return
+
+    async def served(self, key: ApiKey, model: str) -> Served:
+        """Return what answers for a model; raises as `predict`."""
+        self._require_predict(key, model)
+        return await self.predictor.served(key, model)
+
     async def predict(self, key: ApiKey, model: str, request: PredictRequest) -> dict[str, Any]:
-        """Answer texts; see `Predictor.predict`."""
+        """Answer texts; see `Predictor.predict`.
+
+        Raises
+        ------
+        OutOfScope
+            The key may not predict, or not with this model of its tenant.
+        """
+        self._require_predict(key, model)
         return await self.predictor.predict(key, model, request)
+
+    @staticmethod
+    def _require_predict(key: ApiKey, model: str) -> None:
+        # A model of another tenant is told by the predictor: it looks like none.
+        if key.reaches(model.partition(".")[0]):
+            key.require(Action.PREDICT, model)
 
     async def feedback(self, key: ApiKey, request: FeedbackRequest) -> FeedbackResponse:
         """Store feedback; it is on disk when this returns.
@@ -144,17 +178,23 @@ class Service:
         ------
         NotFound
             There is no such prediction, or the key does not reach it.
+        OutOfScope
+            The key may not send feedback, or not on this model.
         EngineError
             The event log did not take it.
         Overloaded
             The event log does not keep up.
         """
+        key.require(Action.FEEDBACK)
         prediction = await self._prediction(request.prediction_id)
         if prediction is None or not key.reaches(prediction.tenant):
             raise NotFound(
                 f"There is no prediction {request.prediction_id}.",
                 remedy="Send the prediction_id that the predict call returned.",
             )
+        # A client's own event may name any model, such as one that closedloop does not have.
+        if not key.names(prediction.model or ""):
+            key.require(Action.FEEDBACK, prediction.model or "")
         comment = self._mask(request.comment) if request.comment else None
         event = feedback_event(prediction, request.feedback, comment=comment)
         await asyncio.wrap_future(self._writer.store([event]))
@@ -170,11 +210,14 @@ class Service:
 
         Raises
         ------
+        OutOfScope
+            The key may not send events.
         Overloaded
             The event log, or the dead letters, do not keep up; nothing was stored.
         EngineError
             The event log or the lake failed; sending the same event ids again is safe.
         """
+        key.require(Action.EVENTS)
         self._writer.check_room(len(request.events))
         if self._burials >= _MAX_BURIALS:
             raise Overloaded(
@@ -214,7 +257,14 @@ class Service:
             self._burials -= 1
 
     def models(self, key: ApiKey) -> ModelsResponse:
-        """Return the models that a key reaches."""
+        """Return the models that a key reaches.
+
+        Raises
+        ------
+        OutOfScope
+            The key may not read.
+        """
+        key.require(Action.READ)
         return ModelsResponse(
             models=[
                 ModelOut(
@@ -224,7 +274,7 @@ class Service:
                     problem=state.problem,
                 )
                 for state in self.host.states()
-                if key.reaches(state.champion.ref.tenant)
+                if key.allows(Action.READ, str(state.champion.ref))
             ]
         )
 

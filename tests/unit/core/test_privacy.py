@@ -68,6 +68,18 @@ MASKED = {
     "河北省保定市清苑县望亭乡李家村": "<ADDRESS>",
     "大连市中山区人民路与民主街交叉口": "<ADDRESS>",
     "台北市信义区信义路五段9号1楼": "<ADDRESS>",
+    # Traditional signs, buildings by letter, rooms by dashes, estates in a district.
+    "臺北市信義區松高路9巷3號5樓": "<ADDRESS>",
+    "河北省唐山市路北区长宁街m座 100233": "<ADDRESS>",
+    "杭州市滨江区江汉路1515号9-2-1101": "<ADDRESS>",
+    "武汉市江夏区梁子湖花园9幢": "<ADDRESS>",
+    "青岛市市北区香港北路8号": "<ADDRESS>",
+    # Labels of other papers, codes of letters, lower-case carriers, ids of before 1999.
+    "transaction id 9KX22817PL440012T": "transaction id <ORDER>",
+    "booking code QX7P4K": "booking code <ORDER>",
+    "yt1234567890123还没到": "<ORDER>还没到",
+    "confirmation #KM34R2TX": "confirmation #<ORDER>",
+    "老身份证是我爸的110105491231002": "老身份证是我爸的<RESIDENT_ID>",
 }
 
 KEPT = [
@@ -93,6 +105,9 @@ KEPT = [
     "3栋楼都停电了，2楼的店开着吗，一箱24瓶",
     "坐3号线到人民广场站，走500米",
     "meet @ 5pm, 2 @ $5, @support",
+    "at 9 we drive home, serial no. C02XK1ZZJGH512345",
+    "北京市朝阳区有3栋楼停电了",
+    "promo code SUMMER, RTX4090, order status",
 ]
 
 

@@ -1,3 +1,4 @@
+import hashlib
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -62,6 +63,35 @@ def test_opening_again_keeps_what_is_there(store: Store) -> None:
     again = Store.open(store.url)
     assert user_names(again) == ["ann"]
     again.close()
+
+
+def test_keys_from_before_scopes_go_on_doing_everything(file: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    from closedloop.core import store as module
+    from closedloop.core.api_key import ALL, Action
+    from closedloop.core.identity import Identities
+
+    old = Store(f"sqlite:///{file}")
+    config = Config()
+    migrations = Path(module.__file__).with_name("migrations")
+    config.set_main_option("script_location", str(migrations))
+    config.set_main_option("version_table", VERSION_TABLE)
+    with old.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        connection.execute(
+            sa.text(
+                "INSERT INTO api_key (id, client, tenant, secret_hash, created_at)"
+                " VALUES ('17', 'bot', 'shop', :hash, 1.0)"
+            ),
+            {"hash": hashlib.sha256(b"secret").hexdigest()},
+        )
+    old.migrate()
+    key = Identities(old).check_key("cl_17_secret")
+    assert (key.actions, key.models) == (frozenset(Action), (ALL,))
+    old.close()
 
 
 def test_an_exception_rolls_back(store: Store) -> None:

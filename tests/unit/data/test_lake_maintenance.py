@@ -13,7 +13,7 @@ from closedloop.core.errors import Conflict, EngineError, InputError, NotFound
 from closedloop.data.event import Event, Kind, derived_event_id, to_table
 from closedloop.data.lake import LABEL_SCHEMA, Lake, Progress
 from closedloop.data.lake_files import added_files
-from closedloop.data.lake_maintenance import compact, duration, lake_status, retain
+from closedloop.data.lake_maintenance import compact, lake_status, retain
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 NEW = timedelta(days=30)
@@ -241,16 +241,3 @@ def test_what_cannot_be_done_is_said(lake):
         let_go(lake, older_than=timedelta(hours=5))
     with pytest.raises(InputError, match="an hour"):
         let_go(lake, grace=timedelta(0))
-
-
-@pytest.mark.parametrize(
-    ("text", "hours"), [("36h", 36), ("180d", 4_320), (" 2W ", 336), ("0d", 0)]
-)
-def test_lengths_of_time_are_read(text, hours):
-    assert duration(text) == timedelta(hours=hours)
-
-
-@pytest.mark.parametrize("text", ["", "d", "5", "5m", "-5d", "1.5d", "9" * 30 + "d"])
-def test_other_lengths_are_refused(text):
-    with pytest.raises(InputError, match="cannot be read"):
-        duration(text)

@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from closedloop.core.errors import EngineError, InputError, NotFound
+from closedloop.core.errors import Conflict, EngineError, InputError, NotFound
 from closedloop.models.reference import ModelRef
 from closedloop.models.registry import Registry
 
@@ -167,3 +167,117 @@ def test_a_store_that_cannot_be_opened_says_so(tmp_path):
     (tmp_path / "taken").write_text("a file, no folder")
     with pytest.raises(EngineError, match="cannot be opened"):
         Registry(f"sqlite:///{tmp_path / 'taken' / 'registry.db'}", str(tmp_path))
+
+
+def stages_of(registry, ref):
+    found = registry.stages()
+    (champion,) = [c for c in found.champions if c.ref == ref]
+    trials = [(t.version, str(t.stage), t.percent) for t in found.trials if t.ref == ref]
+    return champion.version, trials
+
+
+def test_a_trial_goes_from_shadow_to_canary_to_champion(registry, ref, register):
+    register(b"one"), register(b"two")
+    registry.promote(ref, 1)
+    assert stages_of(registry, ref) == (1, [])
+    registry.start_shadow(ref, 2)
+    assert stages_of(registry, ref) == (1, [(2, "shadow", 0.0)])
+    registry.start_canary(ref, 2, 5)
+    assert stages_of(registry, ref) == (1, [(2, "canary", 5.0)])
+    registry.start_canary(ref, 2, 12.5)
+    assert stages_of(registry, ref) == (1, [(2, "canary", 12.5)])
+    registry.promote(ref, 2)
+    assert stages_of(registry, ref) == (2, [])
+    (ended,) = [e for e in registry.ended_trials() if e.ref == ref]
+    assert (ended.version, ended.stage, ended.percent) == (2, "canary", 12.5)
+    assert ended.reason == "became champion"
+
+
+def test_a_version_is_on_one_stage_and_a_model_has_one_trial(registry, places, ref, register):
+    from mlflow import MlflowClient
+
+    for content in (b"one", b"two", b"three"):
+        register(content)
+    registry.promote(ref, 1)
+    client = MlflowClient(tracking_uri=places[0], registry_uri=places[0])
+    seen = []
+    for start in (
+        lambda: registry.start_canary(ref, 2, 50),
+        lambda: registry.start_canary(ref, 3, 5),
+        lambda: registry.start_shadow(ref, 3),
+        lambda: registry.start_shadow(ref, 2),
+        lambda: registry.start_canary(ref, 3, 20),
+    ):
+        start()
+        aliases = client.get_registered_model(str(ref)).aliases
+        seen.append({name: int(v) for name, v in aliases.items() if name != "champion"})
+    assert seen == [{"canary": 2}, {"canary": 3}, {"shadow": 3}, {"shadow": 2}, {"canary": 3}]
+
+
+def test_a_trial_that_ends_leaves_its_reason_with_the_version(registry, ref, register):
+    register(b"one"), register(b"two")
+    registry.promote(ref, 1)
+    registry.start_canary(ref, 2, 5)
+    assert registry.end_trial(ref, "too slow", version=1) is None  # another one was meant
+    ended = registry.end_trial(ref, "too slow", version=2)
+    assert (ended.version, ended.stage, ended.reason) == (2, "canary", "too slow")
+    assert registry.end_trial(ref, "again") is None
+    assert stages_of(registry, ref) == (1, [])
+    assert registry.get(ref, 2).tags == {"closedloop.trial_ended": "too slow"}
+    assert ended in registry.ended_trials()
+    registry.start_shadow(ref, 2)  # a second try begins clean
+    assert registry.get(ref, 2).tags == {}
+    assert ref not in [e.ref for e in registry.ended_trials()]
+
+
+def test_a_rollback_and_another_promotion_end_the_trial(registry, ref, register):
+    for content in (b"one", b"two", b"three"):
+        register(content)
+    registry.promote(ref, 1)
+    registry.start_shadow(ref, 3)
+    registry.promote(ref, 2)
+    assert stages_of(registry, ref) == (2, [])
+    assert registry.get(ref, 3).tags["closedloop.trial_ended"] == "version 2 became champion"
+    registry.start_shadow(ref, 3)
+    registry.promote(ref, 2)  # again: changes nothing
+    assert stages_of(registry, ref) == (2, [(3, "shadow", 0.0)])
+    registry.restore_champion(ref)
+    assert stages_of(registry, ref) == (1, [])
+
+
+@pytest.mark.parametrize("percent", [0, -1, 100.1, float("nan"), float("inf")])
+def test_a_wrong_percentage_is_refused(registry, ref, register, percent):
+    register(b"one"), register(b"two")
+    registry.promote(ref, 1)
+    with pytest.raises(InputError, match="percentage"):
+        registry.start_canary(ref, 2, percent)
+    assert stages_of(registry, ref) == (1, [])
+
+
+def test_what_cannot_be_on_trial_is_refused(registry, ref, register):
+    register(b"one"), register(b"two")
+    with pytest.raises(Conflict, match="no champion"):
+        registry.start_shadow(ref, 2)
+    registry.promote(ref, 1)
+    with pytest.raises(Conflict, match="is the champion"):
+        registry.start_canary(ref, 1, 5)
+    with pytest.raises(NotFound, match="version 9"):
+        registry.start_shadow(ref, 9)
+    with pytest.raises(NotFound):
+        registry.end_trial(ModelRef(tenant="no", algorithm="such", name="model"), "")
+
+
+def test_aliases_set_by_another_client_are_read_with_care(registry, places, ref, register):
+    from mlflow import MlflowClient
+
+    register(b"one"), register(b"two")
+    registry.promote(ref, 1)
+    other = MlflowClient(tracking_uri=places[0], registry_uri=places[0])
+    other.set_registered_model_alias(str(ref), "canary", "2")
+    assert stages_of(registry, ref) == (1, [(2, "canary", 0.0)])  # no percentage: nobody
+    other.set_registered_model_tag(str(ref), "closedloop.canary_percent", "lots")
+    assert stages_of(registry, ref) == (1, [(2, "canary", 0.0)])
+    other.set_registered_model_alias(str(ref), "shadow", "1")
+    assert stages_of(registry, ref) == (1, [(2, "canary", 0.0)])
+    other.set_registered_model_alias(str(ref), "canary", "1")
+    assert stages_of(registry, ref) == (1, [])  # the champion is not on trial

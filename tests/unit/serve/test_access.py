@@ -1,4 +1,6 @@
 import asyncio
+import time
+from dataclasses import replace
 
 import pytest
 
@@ -95,3 +97,27 @@ def test_a_bucket_refills_with_time_up_to_its_burst():
     assert limit.take("a") == 0
     now[0] = 100.0
     assert [limit.take("a") > 0 for _ in range(4)] == [False, False, False, True]
+
+
+def test_buckets_that_are_full_again_do_not_pile_up():
+    now = [0.0]
+    limit = RateLimit(rate_per_s=1, burst=2, clock=lambda: now[0])
+    for number in range(20_000):
+        now[0] += 0.01
+        limit.take(f"key {number}")
+        limit.take("busy")
+    assert len(limit) <= 1_001
+    assert limit.take("busy") > 0  # what is in use is not forgotten
+
+
+def test_an_expired_key_is_kept_no_longer_than_it_lives():
+    store = Store(cl_a="shop")
+    real = store.check
+    soon = time.time() + 3
+    ring = KeyRing(
+        lambda text: replace(real(text), expires_at=soon), keep_s=10, clock=lambda: at[0]
+    )
+    at = [0.0]
+    for at[0] in (0.0, 3.1):
+        verify(ring, "Bearer cl_a")
+    assert len(store.asked) == 2

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
+from closedloop.core.api_key import Action, ApiKey
 from closedloop.core.errors import EngineError, NotAllowed
-from closedloop.core.identity import ApiKey
 from closedloop.data.event import Kind, new_event_id
 from closedloop.data.event_log.protocol import START
 from closedloop.data.event_log.sqlite import SqliteEventLog
@@ -208,11 +208,69 @@ def test_no_guarded_route_answers_without_a_key(api, method, path, key):
     assert response.headers["www-authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/docs", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_open_routes_name_no_model(api, path):
     response = api.call("GET", path, key=None)
     assert response.status_code == 200
     assert "bank.intent" not in response.text
+
+
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json"])
+def test_the_description_asks_a_browser_for_the_key(api, path):
+    refused = api.call("GET", path, key=None)
+    assert_error(refused, 401, "not_allowed")
+    assert refused.headers["www-authenticate"].startswith("Basic realm=")
+    assert api.call("GET", path).is_success
+    assert api.call("GET", path, key=None, auth=("anybody", "cl_retail")).is_success
+    wrong = api.call("GET", path, key=None, headers={"authorization": "Basic !"})
+    assert_error(wrong, 401, "not_allowed")
+
+
+def test_a_call_takes_no_password_of_a_browser(api):
+    response = api.post(PREDICT, {"text": "x"}, key=None, auth=("anybody", "cl_retail"))
+    assert_error(response, 401, "not_allowed")
+    assert response.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("path", ["/", "/nope", "/docs/", "/healthz/", "/metrics"])
+def test_what_is_no_route_asks_for_a_key_too(api, path):
+    assert_error(api.call("GET", path, key=None), 401, "not_allowed")
+
+
+def test_what_a_key_lacks_is_named_and_other_tenants_stay_unseen(api, monkeypatch):
+    narrow = ApiKey(
+        id="4",
+        client="narrow",
+        tenant="retail",
+        created_at=0.0,
+        actions=frozenset({Action.PREDICT}),
+        models=("retail.faq.*",),
+    )
+    monkeypatch.setitem(KEYS, "cl_narrow", narrow)
+    refused = assert_error(api.post(PREDICT, {"text": "x"}, key="cl_narrow"), 403, "not_allowed")
+    assert MODEL in refused["remedy"]
+    other = api.post("/v1/models/bank.intent.desk:predict", {"text": "x"}, key="cl_narrow")
+    assert_error(other, 404, "not_found")
+    body = {"prediction_id": new_event_id(), "feedback": "up"}
+    for action, answer in (
+        ("feedback", api.post("/v1/feedback", body, key="cl_narrow")),
+        ("events", api.post("/v1/events", {"events": [{"text": "x"}]}, key="cl_narrow")),
+        ("read", api.call("GET", "/v1/models", key="cl_narrow")),
+        ("read", api.call("GET", "/docs", key="cl_narrow")),
+    ):
+        assert f"'{action}'" in assert_error(answer, 403, "not_allowed")["remedy"]
+
+
+def test_the_keys_of_a_tenant_share_a_quota_and_are_told_when_to_come_back(make_api, monkeypatch):
+    api = make_api(burst_per_tenant=2, rate_per_tenant_s=0.1)
+    second = ApiKey(id="5", client="second", tenant="retail", created_at=0.0)
+    monkeypatch.setitem(KEYS, "cl_second", second)
+    keys = ("cl_retail", "cl_second", "cl_retail")
+    *passed, refused = [api.post(PREDICT, {"text": "x"}, key=key) for key in keys]
+    assert [each.status_code for each in passed] == [200, 200]
+    assert "'retail'" in assert_error(refused, 429, "overloaded")["message"]
+    assert 8 <= int(refused.headers["retry-after"]) <= 10
+    assert api.post(PREDICT, {"text": "x"}, key="cl_all").is_success
 
 
 def test_a_model_of_another_tenant_looks_like_none(api):
@@ -428,7 +486,7 @@ def test_readiness_waits_for_the_first_catalog(api):
 
 
 def test_the_documentation_page_needs_no_internet(api):
-    response = api.call("GET", "/docs", key=None)
+    response = api.call("GET", "/docs")
     assert response.headers["content-type"].startswith("text/html")
     assert "http://" not in response.text
     assert "https://" not in response.text

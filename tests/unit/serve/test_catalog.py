@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion
+from closedloop.models.registry import Champion, Stages
+from closedloop.models.trial import Stage, Trial
 from closedloop.serve.catalog import Catalog, CatalogPoller, difference
 
 CHAMPIONS = st.builds(
@@ -25,6 +26,26 @@ def test_the_digest_follows_from_the_content_alone(champions, random):
     shuffled = champions.copy()
     random.shuffle(shuffled)
     assert Catalog.of(shuffled) == Catalog.of(champions)
+
+
+TRIALS = st.lists(
+    st.builds(
+        lambda champion, stage, percent: Trial(candidate=champion, stage=stage, percent=percent),
+        CHAMPIONS,
+        st.sampled_from(Stage),
+        st.sampled_from([0.0, 5.0, 50.0]),
+    ),
+    unique_by=lambda trial: trial.ref,
+)
+
+
+@given(CATALOGS, TRIALS, TRIALS, st.randoms())
+def test_the_digest_tells_every_change_of_a_trial(champions, first, second, random):
+    shuffled = first.copy()
+    random.shuffle(shuffled)
+    assert Catalog.of(champions, shuffled) == Catalog.of(champions, first)
+    digests = Catalog.of(champions, first).digest, Catalog.of(champions, second).digest
+    assert (digests[0] == digests[1]) is (set(first) == set(second))
 
 
 @given(CATALOGS, CATALOGS)
@@ -63,9 +84,9 @@ class CountingRegistry:
         self.token = token
         self.reads = 0
 
-    def champions(self):
+    def stages(self):
         self.reads += 1
-        return []
+        return Stages()
 
     def change_token(self):
         return self.token

@@ -342,7 +342,7 @@ def test_the_client_sends_events_and_its_retries_store_them_once(api):
     with Client(
         "http://api", "cl_shop", transport=httpx.MockTransport(answer), sleep=lambda _: None
     ) as client:
-        told = client.send_events([{"text": "hi"}, {"text": ""}])
+        told = client.events([{"text": "hi"}, {"text": ""}])
     assert [each.status for each in told] == ["duplicate", "refused"]
     assert told[0].event_id == api.events()[0].event_id
     assert told[1].reason

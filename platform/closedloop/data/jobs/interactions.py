@@ -85,7 +85,8 @@ def _one_a_turn(events: DataFrame) -> DataFrame:
         return f.when(numbered, f.first(column, ignorenulls=True).over(whole)).otherwise(otherwise)
 
     order = Window.partitionBy("tenant", "dialogue_id").orderBy("first_ts", "first_id")
-    bare = f.size("attributes") == 0
+    # What the prediction says of itself (of a trial, say) stands; the turn adds the rest.
+    lent = f.expr("map_filter(logged, (name, value) -> NOT map_contains_key(attributes, name))")
     return (
         events.repartition("tenant", "dialogue_id")
         .withColumns(
@@ -100,7 +101,9 @@ def _one_a_turn(events: DataFrame) -> DataFrame:
         .withColumn("place", f.dense_rank().over(order))
         .withColumn(
             "attributes",
-            f.when(bare, f.coalesce("logged", "attributes")).otherwise(f.col("attributes")),
+            f.when(f.col("logged").isNull(), f.col("attributes")).otherwise(
+                f.map_concat(lent, "attributes")
+            ),
         )
         .drop("answered", "logged", "first_ts", "first_id")
     )

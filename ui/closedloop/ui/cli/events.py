@@ -41,11 +41,11 @@ def retain(
 
     from rich.filesize import decimal
 
+    from closedloop.core.durations import duration
     from closedloop.core.errors import InputError
     from closedloop.core.settings import Settings
     from closedloop.data.event_log.opening import open_event_log
     from closedloop.data.event_log.protocol import Retention
-    from closedloop.data.lake_maintenance import duration
     from closedloop.ui.console import check_json, console, write_json
 
     check_json(json_file)

@@ -118,9 +118,9 @@ def retain(
     from dataclasses import asdict
     from datetime import UTC, datetime
 
+    from closedloop.core.durations import duration
     from closedloop.core.settings import Settings
     from closedloop.data.lake import Lake
-    from closedloop.data.lake_maintenance import duration
     from closedloop.data.lake_maintenance import retain as let_go
     from closedloop.models.registry import Registry
     from closedloop.models.training_snapshot import LABELS_TABLE, named_versions

@@ -13,6 +13,7 @@ import typer
 
 from closedloop.core.errors import ClosedLoopError
 from closedloop.ui.cli import (
+    audit,
     cube,
     data,
     dead_letters,
@@ -56,6 +57,7 @@ app.add_typer(lake.lake, name="lake")
 app.add_typer(dead_letters.dead_letters, name="dead-letters")
 app.add_typer(people.users, name="users")
 app.add_typer(people.keys, name="keys")
+app.add_typer(audit.audit, name="audit")
 
 
 def main() -> None:

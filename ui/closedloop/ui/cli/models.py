@@ -47,15 +47,25 @@ def rollback(
 
     Example: closedloop models rollback shop.intent.main
     """
+    from closedloop.core.audit import Audit, system_user
     from closedloop.core.settings import Settings
+    from closedloop.core.store import Store
     from closedloop.models.reference import ModelRef
     from closedloop.models.registry import Registry
     from closedloop.models.release import rollback as move_back
     from closedloop.ui.console import console
 
     settings = Settings()
+    audit = Audit(Store.open(settings.store_url))  # before anything moves: it must be there
     moved = move_back(
         Registry(settings.registry_url, settings.artifacts_url), ModelRef.parse(model)
+    )
+    audit.record(
+        who=system_user(),
+        action="models.rollback",
+        target=str(moved.ref),
+        version=moved.version,
+        former=moved.former,
     )
     console.print(f"{moved.ref}: version {moved.version} is champion again (was {moved.former}).")
 

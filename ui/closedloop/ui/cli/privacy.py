@@ -98,13 +98,19 @@ def rotate_key(
 
     Example: closedloop privacy rotate-key --tenant shop
     """
+    from closedloop.core.audit import Audit, system_user
     from closedloop.core.pseudonyms import rotate_key as rotate
     from closedloop.core.settings import Settings
+    from closedloop.core.store import Store
     from closedloop.ui.console import check_json, console, write_json
 
     check_json(json_file)
     settings = Settings()
+    audit = Audit(Store.open(settings.store_url))  # before anything changes: it must be there
     generation = rotate(settings.root, tenant)
+    audit.record(
+        who=system_user(), action="privacy.rotate-key", target=tenant, generation=generation
+    )
     console.print(f"{tenant} has key generation {generation} now.", markup=False)
     if not rekey:
         console.print(

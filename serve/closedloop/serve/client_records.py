@@ -1,0 +1,130 @@
+"""What the client returns: frozen records, made of the API's JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a model answered for one text."""
+
+    prediction_id: str
+    label: str
+    confidence: float
+    top: tuple[tuple[str, float], ...]
+    model: str
+    version: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answers:
+    """Answers in the order of the texts, all by one version."""
+
+    model: str
+    version: int
+    predictions: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LineError:
+    """Why a line of a stream has no answer."""
+
+    code: str
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamAnswer:
+    """What became of one line of a stream: an answer or an error."""
+
+    line: int  # place in the stream, from 1
+    id: str | int | None  # as it was sent
+    answer: Answer | None
+    error: LineError | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TurnCandidate:
+    """A label that a model considered for a turn."""
+
+    model: str
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TurnStep:
+    """One step on the way to a turn's answer: ``route``, ``rules``, ``model`` or ``fallback``."""
+
+    step: str
+    outcome: str
+    model: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TurnAnswer:
+    """The answer to a dialogue turn; ``label`` is None where it is the fallback."""
+
+    decided_by: str  # rule, model or fallback
+    fallback: bool
+    label: str | None
+    confidence: float | None
+    prediction_id: str | None  # name it in feedback
+    model: str | None
+    version: int | None
+    rule_id: str | None
+    candidates: tuple[TurnCandidate, ...]  # best first
+    steps: tuple[TurnStep, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Term:
+    """A term of a text and what it added to a label's score."""
+
+    term: str
+    score: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """The terms that speak for and against a label, the strongest first."""
+
+    model: str
+    version: int
+    label: str
+    confidence: float
+    supporting: tuple[Term, ...]
+    opposing: tuple[Term, ...]
+    complete: bool  # False where the model also sees the text in ways that are no terms
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Health:
+    """How the replica that answered stands: ``ok``, ``degraded`` or ``starting``."""
+
+    status: str
+    models_serving: int
+    models_failed: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServedModel:
+    """A model that the key reaches."""
+
+    model: str
+    champion: int
+    serving: int | None
+    problem: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SentEvent:
+    """What became of an event: ``accepted``, ``duplicate`` or ``refused``."""
+
+    status: str
+    event_id: str | None
+    reason: str | None
+    remedy: str | None

@@ -1,0 +1,124 @@
+"""An API with small but real models behind it, for the tests of its routes."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from closedloop.core.errors import NotAllowed
+from closedloop.core.identity import ApiKey
+from closedloop.data.event_log.protocol import START
+from closedloop.data.event_log.sqlite import SqliteEventLog
+from closedloop.models.reference import ModelRef
+from closedloop.models.registry import Champion
+from closedloop.serve.access import KeyRing
+from closedloop.serve.api import build_app
+from closedloop.serve.catalog import Catalog
+from closedloop.serve.event_writer import EventWriter
+from closedloop.serve.model_host import ModelHost
+from closedloop.serve.options import ServingOptions
+from closedloop.serve.service import Service
+
+DESK = "shop.intent.desk"
+LABELLED = {
+    "where is my parcel": "delivery",
+    "when does my parcel come": "delivery",
+    "包裹在哪里": "delivery",
+    "i want my money back": "refund",
+    "refund please": "refund",
+    "我要退款": "refund",
+    "hello": "greeting",
+    "good morning": "greeting",
+    "你好": "greeting",
+}
+KEYS = {
+    "cl_shop": ApiKey(id="1", client="app", tenant="shop", created_at=0.0),
+    "cl_all": ApiKey(id="2", client="operations", tenant="*", created_at=0.0),
+    "cl_bank": ApiKey(id="3", client="bank", tenant="bank", created_at=0.0),
+}
+
+
+def _check(presented):
+    if presented not in KEYS:
+        raise NotAllowed("The API key is missing or not valid.", remedy="Get one.")
+    return KEYS[presented]
+
+
+class ServedApi:
+    """The application, its parts, and calls to it."""
+
+    def __init__(self, folder, load, names, **options):
+        options = ServingOptions(**{"rate_per_key_s": 1e6, "burst_per_key": 10**6} | options)
+        self.log = SqliteEventLog(folder / "events.db")
+        self.writer = EventWriter(self.log, capacity_events=options.buffer_events)
+        self.host = ModelHost(load)
+        self.service = Service(
+            host=self.host,
+            keys=KeyRing(_check),
+            log=self.log,
+            writer=self.writer,
+            mask=lambda text: text.replace("13800138000", "<PHONE>"),
+            pseudonym=lambda user_id, tenant: f"p-{tenant}",
+            options=options,
+        )
+        self.service.watcher_answers = True
+        self.app = build_app(self.service, max_body_bytes=options.max_body_bytes)
+        champions = [
+            Champion(ref=ModelRef.parse(name), version=3, path="/m", sha256="") for name in names
+        ]
+        self.host.apply(Catalog.of(champions)).result(10)
+
+    def client(self, key="cl_shop"):
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.app),
+            base_url="http://api",
+            headers={"authorization": f"Bearer {key}"} if key else {},
+        )
+
+    def call(self, method, path, *, key="cl_shop", **more):
+        async def run():
+            async with self.client(key) as client:
+                return await client.request(method, path, **more)
+
+        return asyncio.run(run())
+
+    def post(self, path, body, **more):
+        return self.call("POST", path, json=body, **more)
+
+    def events(self):
+        assert self.writer.flush(10)
+        return [logged.event for logged in self.log.read(START, limit=5_000).events]
+
+
+@pytest.fixture(scope="session")
+def lean_model():
+    """A lean model of a pipeline that knows deliveries, refunds and greetings."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import Pipeline
+
+    from closedloop.models.lean.compiling import lean_of_pipeline
+
+    vectoriser = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3))
+    pipeline = Pipeline([("terms", vectoriser), ("classifier", LogisticRegression(C=30))])
+    return lean_of_pipeline(pipeline.fit(list(LABELLED), list(LABELLED.values())))
+
+
+@pytest.fixture
+def serve_models(tmp_path, lean_model):
+    """Return a function that serves models by name, each the lean one unless told otherwise."""
+    made = []
+
+    def make(*names, load=lambda champion: lean_model, **options):
+        made.append(ServedApi(tmp_path, load, names or (DESK,), **options))
+        return made[-1]
+
+    yield make
+    for api in made:
+        api.service.close()
+
+
+@pytest.fixture
+def desk(serve_models):
+    """The API with one real model, `DESK`."""
+    return serve_models()
