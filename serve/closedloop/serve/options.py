@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from closedloop.serve.breaker import BreakerLimits
 from closedloop.serve.trial_verdict import TrialLimits
 
 
@@ -20,6 +21,13 @@ class ServingOptions:
     replica_cpus: float = 0.2
     # Requests that one replica works on at a time; the next one is told to come back.
     max_in_flight: int = 64
+    # While a turn of a replica's event loop takes longer than this, requests beyond it are told to
+    # come back: accepted ones are answered within about three times as long.
+    turn_budget_s: float = 0.1
+    # How long a request may take, streams excepted.
+    request_timeout_s: float = 10.0
+    # When a model is answered apart from others, or not asked for a while.
+    breaker: BreakerLimits = field(default_factory=BreakerLimits)
     # Requests of one key to one replica, sustained and at once; those of a tenant's keys together.
     rate_per_key_s: float = 500.0
     burst_per_key: int = 1_000
