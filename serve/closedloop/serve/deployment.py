@@ -170,7 +170,7 @@ def start(settings: Settings, options: ServingOptions | None = None) -> str:
     from closedloop.core.store import Store
     from closedloop.serve.catalog_watcher import watcher_actor
 
-    options = options or ServingOptions()
+    options = options or ServingOptions.of(settings)
     if not _serving() and not port_is_free(settings.api_port, host=options.host):
         raise Conflict(
             f"Port {settings.api_port} on {options.host} is taken, so the API cannot start.",
@@ -206,7 +206,7 @@ def _application(settings: Settings, options: ServingOptions, pseudonyms: Pseudo
 
     deployment = serve.deployment(
         name="api",
-        num_replicas=options.replicas,
+        **_replicas(options),
         ray_actor_options={
             "num_cpus": options.replica_cpus,
             "runtime_env": {"env_vars": _REPLICA_ENVIRONMENT},
@@ -218,6 +218,24 @@ def _application(settings: Settings, options: ServingOptions, pseudonyms: Pseudo
         logging_config={"enable_access_log": False},
     )
     return deployment(serve.ingress()(Replica)).bind(settings, options, pseudonyms)
+
+
+def _replicas(options: ServingOptions) -> dict[str, Any]:
+    """Say how many replicas there are: a number, or what Serve's autoscaler goes by."""
+    if options.min_replicas == options.max_replicas:
+        return {"num_replicas": options.min_replicas}
+    return {
+        "autoscaling_config": {
+            "min_replicas": options.min_replicas,
+            "max_replicas": options.max_replicas,
+            "target_ongoing_requests": options.target_requests_per_replica,
+            "upscale_delay_s": options.upscale_delay_s,
+            "downscale_delay_s": options.downscale_delay_s,
+            # What is averaged is no older than the time after which something is done about it.
+            "look_back_period_s": max(1.0, min(30.0, options.upscale_delay_s)),
+            "metrics_interval_s": max(0.5, min(10.0, options.upscale_delay_s / 3)),
+        }
+    }
 
 
 def _serving() -> bool:
