@@ -50,17 +50,25 @@ class Replica:
         self._settings = settings
         self._options = options
         self._pseudonyms = pseudonyms
+        self._service: Service | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the application; Ray Serve calls it once the replica is made."""
         from closedloop.serve.api import build_app
 
         service = build_service(self._settings, self._options, self._pseudonyms)
+        self._service = service
         return build_app(
             service,
             max_body_bytes=self._options.max_body_bytes,
             lifespan=partial(self._life, service),
         )
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Return what the number of replicas goes by; Ray Serve calls it every few seconds."""
+        from closedloop.serve.replica_scaling import METRIC
+
+        return {METRIC: self._service.load() if self._service else 0.0}
 
     @asynccontextmanager
     async def _life(self, service: Service, _: FastAPI) -> AsyncIterator[None]:
@@ -233,6 +241,7 @@ def _replicas(options: ServingOptions) -> dict[str, Any]:
             "downscale_delay_s": options.downscale_delay_s,
             # What is averaged is no older than the time after which something is done about it.
             "look_back_period_s": max(1.0, min(30.0, options.upscale_delay_s)),
+            "policy": {"policy_function": "closedloop.serve.replica_scaling:desired_replicas"},
             "metrics_interval_s": max(0.5, min(10.0, options.upscale_delay_s / 3)),
         }
     }

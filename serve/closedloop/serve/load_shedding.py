@@ -71,6 +71,11 @@ class LoadShedder:
         """Whether there was more than could be answered in the last whole turn."""
         return self._shedding
 
+    @property
+    def turn_s(self) -> float:
+        """For how long this turn has been going on: what a request taken up now has waited."""
+        return 0.0 if self._began_at is None else self._clock() - self._began_at
+
     def admits(self, tenant: str) -> bool:
         """Tell whether a request that has just been taken up is to be answered."""
         now = self._clock()

@@ -36,6 +36,7 @@ from closedloop.serve.messages import (
 from closedloop.serve.model_host import ModelHost, Served
 from closedloop.serve.options import ServingOptions
 from closedloop.serve.predictor import Predictor
+from closedloop.serve.replica_scaling import LoadMeter
 from closedloop.serve.trial_desk import TrialDesk
 
 # A prediction that another replica answered a moment ago may still be in its buffer.
@@ -114,6 +115,7 @@ class Service:
         self._quotas = Quotas(options)
         self._in_flight = 0
         self._shares = FairShare(options.max_in_flight)
+        self._load = LoadMeter()
         self._shedder = LoadShedder(
             budget_s=options.turn_budget_s,
             call_soon=lambda end: asyncio.get_running_loop().call_soon(end),
@@ -152,6 +154,7 @@ class Service:
             self._in_flight -= 1
             if slot.tenant is not None:
                 self._shares.give_back(slot.tenant)
+                self._load.leave()
 
     async def admit(self, authorization: str, slot: Slot) -> ApiKey:
         """Return the key of a request that may go on, and count the place as its tenant's.
@@ -172,6 +175,7 @@ class Service:
                 remedy="Send the request again after the seconds named in Retry-After.",
             )
         slot.tenant = key.tenant
+        self._load.enter(waited_s=self._shedder.turn_s)
         return key
 
     async def pace(self, key: ApiKey) -> None:
@@ -290,6 +294,10 @@ class Service:
             )
         finally:
             self._burials -= 1
+
+    def load(self) -> float:
+        """Return how many requests there were here on average since the last time."""
+        return self._load.take()
 
     def models(self, key: ApiKey) -> ModelsResponse:
         """Return the models that a key reaches.
