@@ -101,6 +101,8 @@ def _ingress_environment(settings: Settings) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
         # On a busy machine an actor takes longer to start than Serve waits for its proxy.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
+        # A HAProxy that died is replaced when it has failed three checks.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         # Replicas count for themselves; a log line a request would cost HAProxy its speed.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         # A prediction may be asked again: what a dying replica did not answer, another one does.
