@@ -3,9 +3,10 @@
     python benchmarks/serving_chaos.py --json chaos.json [--quick]
 
 The platform is the real one, with two replicas behind HAProxy. For each victim (a replica,
-HAProxy, Serve's controller) requests go out at a fixed rate for a while, whether earlier ones were
-answered or not, and after a third of it the victim is killed. Half of the requests are sent once,
-by a bare HTTP client; half by `closedloop.serve.client`, which comes back.
+HAProxy, the keeper that starts it again, Serve's controller) requests go out at a fixed rate for a
+while, whether earlier ones were answered or not, and after a third of it the victim is killed.
+Half of the requests are sent once, by a bare HTTP client; half by `closedloop.serve.client`, which
+comes back.
 
 availability   share of the requests sent once that got an answer, by victim
 with_retries   share of the client's calls that did
@@ -54,7 +55,8 @@ from closedloop.serve.options import ServingOptions
 # By a part of the process's command line, below this cluster's raylet.
 VICTIMS = {
     "replica": "ray::ServeReplica",
-    "haproxy": "/haproxy.cfg",
+    "haproxy": "/haproxy.cfg.",
+    "keeper": "/ingress_keeper.py",
     "controller": "ray::ServeController",
 }
 _TEXT = "where is my parcel"
@@ -150,7 +152,7 @@ async def _attack(
         await _until_whole(ask_once)
         before = set(processes(VICTIMS[victim]))
         begun = time.monotonic()
-        killing = asyncio.create_task(_kill(min(before), begun + options.seconds / 3))
+        killing = asyncio.create_task(_kill(max(before), begun + options.seconds / 3))
         async with asyncio.TaskGroup() as asking:
             for number in range(int(options.seconds * options.rps)):
                 await asyncio.sleep(begun + number / options.rps - time.monotonic())

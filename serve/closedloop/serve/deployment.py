@@ -239,10 +239,7 @@ def _replicas(options: ServingOptions) -> dict[str, Any]:
             "target_ongoing_requests": options.target_requests_per_replica,
             "upscale_delay_s": options.upscale_delay_s,
             "downscale_delay_s": options.downscale_delay_s,
-            # What is averaged is no older than the time after which something is done about it.
-            "look_back_period_s": max(1.0, min(30.0, options.upscale_delay_s)),
             "policy": {"policy_function": "closedloop.serve.replica_scaling:desired_replicas"},
-            "metrics_interval_s": max(0.5, min(10.0, options.upscale_delay_s / 3)),
         }
     }
 
