@@ -27,6 +27,9 @@ defaults
 frontend prometheus
     bind :{figures}
     http-request return status 200
+listen stats
+  bind *:{statistics}
+  stats enable
 frontend http_frontend
     bind 127.0.0.1:{port}
     http-request return status 200 content-type text/plain string "{word}"
@@ -49,7 +52,7 @@ class Ingress:
     def __init__(self, folder):
         self.config = folder / "haproxy.cfg"
         self.socket = str(folder / "admin.sock")
-        self.port, self.figures = free_port(), free_port()
+        self.port, self.figures, self.statistics = free_port(), free_port(), free_port()
         self.keepers = []
 
     @contextmanager
@@ -143,9 +146,10 @@ def test_a_wrong_configuration_ends_it_as_it_ends_haproxy(ingress):
 
 def test_its_own_figures_are_for_this_machine_only():
     config, asked = ingress_keeper.kept_config(
-        CONFIG.format(socket="/tmp/admin.sock", figures=81, port=82, word=""), 7
+        CONFIG.format(socket="/tmp/admin.sock", figures=81, statistics=83, port=82, word=""), 7
     )
     assert asked == "/tmp/admin.sock"
     assert "stats socket /tmp/admin.sock.7 mode" in config
     assert "bind 127.0.0.1:81\n" in config
     assert "bind 127.0.0.1:82\n" in config
+    assert "bind 127.0.0.1:83\n" in config

@@ -33,7 +33,7 @@ _PAUSE_S = 0.02
 _AGAIN_S = 0.2  # between starts that fail at once
 _SOCKET = re.compile(r"^(\s*stats socket )(\S+)", re.MULTILINE)
 # HAProxy's own figures ask for no key; they are nobody's business but this machine's.
-_FIGURES = re.compile(r"^(frontend prometheus\s+bind )\*?(:\d+)", re.MULTILINE)
+_FIGURES = re.compile(r"^((?:frontend prometheus|listen stats)\s+bind )\*?(:\d+)", re.MULTILINE)
 
 
 def own_socket(socket: str, keeper: int) -> str:
