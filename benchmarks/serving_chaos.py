@@ -152,14 +152,13 @@ async def _attack(
         await _until_whole(ask_once)
         before = set(processes(VICTIMS[victim]))
         begun = time.monotonic()
-        killing = asyncio.create_task(_kill(max(before), begun + options.seconds / 3))
+        killing = asyncio.create_task(_kill(victim, before, begun + options.seconds / 3))
         async with asyncio.TaskGroup() as asking:
             for number in range(int(options.seconds * options.rps)):
                 await asyncio.sleep(begun + number / options.rps - time.monotonic())
                 asking.create_task(once.note(ask_once))
                 asking.create_task(retried.note(ask_again))
-        killed_at = await killing
-        replaced_at = await _until_replaced(victim, before)
+        killed_at, replaced_at = await killing
         await _until_whole(ask_once)
     return {
         "availability": round(once.share, 5),
@@ -170,18 +169,16 @@ async def _attack(
     }
 
 
-async def _kill(process: int, at: float) -> float:
+async def _kill(victim: str, before: set[int], at: float) -> tuple[float, float]:
+    """Kill one of a victim's processes; return when, and when another one had its place."""
     await asyncio.sleep(at - time.monotonic())
-    os.kill(process, signal.SIGKILL)
-    return time.monotonic()
-
-
-async def _until_replaced(victim: str, before: set[int]) -> float:
-    for _ in range(int(_WHOLE_S / 0.1)):
-        now = set(processes(VICTIMS[victim]))
-        if len(now) >= len(before) and now != before:
-            return time.monotonic()
+    os.kill(max(before), signal.SIGKILL)
+    killed_at = time.monotonic()
+    while time.monotonic() - killed_at < _WHOLE_S:
         await asyncio.sleep(0.1)
+        now = set(await asyncio.to_thread(processes, VICTIMS[victim]))
+        if len(now) >= len(before) and now != before:
+            return killed_at, time.monotonic()
     sys.exit(f"Nothing took the place of the killed {victim} within {_WHOLE_S:g} s.")
 
 

@@ -30,7 +30,7 @@ from closedloop.core.errors import (
 )
 from closedloop.serve.access import as_bearer
 from closedloop.serve.bodies import drain
-from closedloop.serve.deadline import TimedOut, deadline
+from closedloop.serve.deadline import Deadline, TimedOut
 from closedloop.serve.messages import PredictRequest
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Edge:
                 await self._app(scope, receive, watched)
             else:
                 endless = scope["path"].endswith(_STREAM)
-                async with deadline(None if endless else self._service.request_timeout_s):
+                async with Deadline(None if endless else self._service.request_timeout_s):
                     await self._guarded(scope, receive, watched)
         except ClosedLoopError as error:
             if begun:

@@ -31,7 +31,7 @@ class ServingOptions:
     replica_cpus: float = 0.2
     # Requests that one replica works on at a time; the next one is told to come back.
     max_in_flight: int = 64
-    # While a turn of a replica's event loop takes longer than this, requests beyond it are told to
+    # While turns of a replica's event loop take longer than this, requests beyond it are told to
     # come back: accepted ones are answered within about three times as long.
     turn_budget_s: float = 0.1
     # How long a request may take, streams excepted.

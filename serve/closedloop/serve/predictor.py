@@ -14,8 +14,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from closedloop.core.errors import EngineError, NotFound, Overloaded
@@ -42,8 +41,7 @@ _THREADS_PER_TENANT = 2
 _APART = 8  # requests at a time to a model that answers apart
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Asked:
+class _Asked(NamedTuple):
     """What asking a model gave: masked texts and their answers, or what it raised."""
 
     masked: list[str]

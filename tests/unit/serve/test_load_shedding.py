@@ -27,8 +27,11 @@ class Loop:
         self.answered_s = defaultdict(list)
         self.refused_s = defaultdict(list)
 
-    def run(self, rates, *, seconds, pause=(0.0, 0.0)):
-        """Offer Poisson arrivals at these rates a tenant; the loop stops once for a pause."""
+    def run(self, rates, *, seconds, pause=(0.0, 0.0), settled_s=0.0):
+        """Offer Poisson arrivals at these rates a tenant; the loop stops once for a pause.
+
+        What arrives before it has settled is not recorded.
+        """
         arrivals, begins = [], self.now
         for tenant, rate in rates.items():
             at = begins
@@ -44,12 +47,11 @@ class Loop:
             while arrivals and arrivals[-1][0] <= self.now:
                 turn.append(arrivals.pop())
             for at, tenant in turn:
-                if self._shedder.admits(tenant):
-                    self.now += ANSWER_S
-                    self.answered_s[tenant].append(self.now - at)
-                else:
-                    self.now += REFUSE_S
-                    self.refused_s[tenant].append(self.now - at)
+                admits = self._shedder.admits(tenant)
+                self.now += ANSWER_S if admits else REFUSE_S
+                if at >= begins + settled_s:
+                    told = self.answered_s if admits else self.refused_s
+                    told[tenant].append(self.now - at)
             for end in self._ready:
                 end()
             self._ready.clear()
@@ -61,10 +63,16 @@ def p99(latencies):
 
 def test_ten_times_too_much_is_answered_in_bounded_time_and_the_rest_refused_at_once():
     loop = Loop()
-    loop.run({"shop": 10 * CAPACITY_RPS}, seconds=30)
+    loop.run({"shop": 10 * CAPACITY_RPS}, seconds=32, settled_s=2)
     assert p99(loop.answered_s["shop"]) < 4 * BUDGET_S
     assert p99(loop.refused_s["shop"]) < 4 * BUDGET_S
     assert len(loop.answered_s["shop"]) > 0.3 * CAPACITY_RPS * loop.now  # and it goes on working
+
+
+def test_before_overload_is_noticed_nobody_waits_for_long():
+    loop = Loop()
+    loop.run({"shop": 10 * CAPACITY_RPS}, seconds=2)
+    assert max(loop.answered_s["shop"]) < 10 * BUDGET_S
 
 
 def test_without_a_budget_the_same_load_is_answered_later_and_later():
@@ -90,11 +98,19 @@ def test_one_pause_refuses_nobody():
 def test_the_tenant_that_sends_most_is_refused_and_the_others_are_answered():
     loop = Loop()
     calm = ["a", "b", "c"]
-    loop.run({"storm": 10 * CAPACITY_RPS} | dict.fromkeys(calm, 0.02 * CAPACITY_RPS), seconds=30)
+    rates = {"storm": 10 * CAPACITY_RPS} | dict.fromkeys(calm, 0.02 * CAPACITY_RPS)
+    loop.run(rates, seconds=32, settled_s=2)
     for tenant in calm:
         assert len(loop.refused_s[tenant]) < 0.02 * len(loop.answered_s[tenant])
         assert p99(loop.answered_s[tenant]) < 4 * BUDGET_S
     assert len(loop.refused_s["storm"]) > len(loop.answered_s["storm"])
+
+
+def test_turns_that_are_long_now_and_then_refuse_nobody():
+    loop = Loop()
+    for _ in range(10):
+        loop.run({"shop": 0.3 * CAPACITY_RPS}, seconds=1, pause=(loop.now + 0.5, 0.3))
+    assert not loop.refused_s
 
 
 def test_shedding_ends_with_the_overload():
