@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 APP_NAME = "closedloop"
+_SWITCH_S = 0.001
 _FIRST_CATALOG_S = 120.0  # MLflow's import and a new store's migration are in it
 _REPLICA_ENVIRONMENT = {
     # One loop takes a request and answers it: handing it to a second thread and back costs more
@@ -56,6 +58,9 @@ class Replica:
         """Return the application; Ray Serve calls it once the replica is made."""
         from closedloop.serve.api import build_app
 
+        # A model that answers in a thread holds up the event loop for as long as it has the
+        # interpreter's lock: for a millisecond at a time, not for five.
+        sys.setswitchinterval(_SWITCH_S)
         service = build_service(self._settings, self._options, self._pseudonyms)
         self._service = service
         return build_app(
