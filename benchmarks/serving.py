@@ -98,6 +98,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 max_replicas=options.replicas,
                 rate_per_key_s=1e9,
                 burst_per_key=10**9,
+                rate_per_tenant_s=1e9,
+                burst_per_tenant=10**9,
             )
             url = start(settings, serving)
             try:
