@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from closedloop.core.errors import InputError
+from closedloop.defence.rules.clauses import Clause, clauses
 from closedloop.defence.rules.expression import Expression, parse
 
 ALL_TENANTS = "*"
@@ -99,9 +100,13 @@ class Rule(RuleDraft):
     changed_by: str = ""
     retired: str | None = None  # why it applies no more
     expression: Expression = field(init=False, repr=False, compare=False)
+    # None where there are too many to write them out.
+    clauses: tuple[Clause, ...] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "expression", parse(self.condition))
+        expression = parse(self.condition)
+        object.__setattr__(self, "expression", expression)
+        object.__setattr__(self, "clauses", clauses(expression))
 
     @property
     def order(self) -> tuple[int, bool, float, str]:

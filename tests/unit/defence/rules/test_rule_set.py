@@ -1,6 +1,3 @@
-import random
-from collections import Counter
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,17 +123,23 @@ def test_the_index_finds_what_asking_every_rule_finds(conditions, text):
 @given(CONDITIONS.filter(read), st.sets(st.sampled_from(WORDS)))
 def test_one_trigger_at_least_is_wherever_a_condition_holds(condition, there):
     expression = read(condition)
-    needed = triggers(expression, Counter(terms(expression)))
+    needed = triggers(expression)
     assert needed
     if holds(expression, lambda term: term.text in there):
         assert {term.text for term in needed} & there
 
 
-def test_of_an_and_the_rarest_part_is_the_trigger():
-    drawn = random.Random(3)
-    conditions = [f"coupon AND word{n}x{drawn.random()}" for n in range(200)]
-    used = Counter(term for c in conditions for term in terms(parse(c)))
-    assert all(
-        "coupon" not in {term.text for term in triggers(parse(condition), used)}
-        for condition in conditions
-    )
+def test_a_condition_of_too_many_clauses_is_asked_itself():
+    words = [" OR ".join(f"{letter}{n}" for n in range(4)) for letter in "abcd"]
+    long = rule(" AND ".join(f"({each})" for each in words), "long")
+    assert long.clauses is None
+    rules = [long, rule("a0", "short", priority=-1)]
+    assert apply(rules, "a0 b1 c2 d3") == ("long", [])
+    assert apply(rules, "a0 b1 c2") == ("short", [])
+
+
+def test_a_common_word_of_many_rules_brings_up_the_one_that_has_all_its_words():
+    rules = [rule(f"coupon AND shop{n} NOT refund", str(n)) for n in range(3_000)]
+    assert apply(rules, "coupon of shop2999") == ("2999", [])
+    assert apply(rules, "coupon of shop2999, refund") == (None, [])
+    assert len(RuleSet(rules)) == 3_000
