@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,16 @@ import sqlalchemy as sa
 from closedloop.core import sqlite
 from closedloop.core.errors import EngineError, InputError, first_line
 from closedloop.core.schema import VERSION_TABLE
+
+
+class Lock(IntEnum):
+    """What is done by one transaction at a time: PostgreSQL's advisory locks."""
+
+    MIGRATION = 7305108
+    REGISTRY = 7305109
+    ANNOTATION = 7305110
+    AUDIT = 7305111
+    RULES = 7305112
 
 
 class Store:
@@ -65,9 +76,8 @@ class Store:
         config.set_main_option("version_table", VERSION_TABLE)
         try:
             with self.write() as connection:
-                if connection.dialect.name == "postgresql":
-                    # Two processes that start together must not both create the tables.
-                    connection.execute(sa.text("SELECT pg_advisory_xact_lock(7305108)"))
+                # Two processes that start together must not both create the tables.
+                one_at_a_time(connection, Lock.MIGRATION)
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         except sa.exc.SQLAlchemyError as error:
@@ -136,3 +146,9 @@ def _engine(url: str) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def one_at_a_time(connection: sa.Connection, lock: Lock) -> None:
+    """Keep others that name this lock out until the transaction ends; in SQLite they are."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(int(lock))))
