@@ -109,6 +109,11 @@ class Rule(RuleDraft):
         object.__setattr__(self, "clauses", clauses(expression))
 
     @property
+    def draft(self) -> RuleDraft:
+        """What a person wrote of it."""
+        return RuleDraft(**{name: getattr(self, name) for name in RuleDraft.__dataclass_fields__})
+
+    @property
     def order(self) -> tuple[int, bool, float, str]:
         """Sort key: priority, the tenant's own before all tenants' ones, then the older."""
         return (-self.priority, self.tenant == ALL_TENANTS, self.created_at, self.id)

@@ -112,7 +112,7 @@ class RuleBook:
                     f"The rule {now.name!r} is retired already: {now.retired}",
                     remedy="Restore an earlier revision where it should apply again.",
                 )
-            return _draft(now), reason
+            return now.draft, reason
 
         return self._write(rule_id, "retired", who, retired)
 
@@ -130,7 +130,7 @@ class RuleBook:
                 f"The rule {rule_id} has no revision {revision}.",
                 remedy="See closedloop rules history.",
             )
-        return self._write(rule_id, "restored", who, lambda _: (_draft(past), past.retired))
+        return self._write(rule_id, "restored", who, lambda _: (past.draft, past.retired))
 
     def get(self, rule_id: str) -> Rule:
         """Return a rule.
@@ -230,10 +230,6 @@ class RuleBook:
             }
             connection.execute(sa.insert(rule_change).values(row))
         return _rule(row, now.created_at if now else row["at"])
-
-
-def _draft(rule: Rule) -> RuleDraft:
-    return RuleDraft(**{name: getattr(rule, name) for name in RuleDraft.__dataclass_fields__})
 
 
 def _change(row: Any, began: float) -> Change:

@@ -24,6 +24,7 @@ from closedloop.ui.cli import (
     people,
     platform,
     privacy,
+    rules,
     slices,
     workflows,
 )
@@ -52,6 +53,7 @@ app.command()(cube.query)
 app.add_typer(slices.slices, name="slices")
 app.add_typer(models.models, name="models")
 app.add_typer(models.queue, name="queue")
+app.add_typer(rules.rules, name="rules")
 app.add_typer(privacy.privacy, name="privacy")
 app.add_typer(lake.lake, name="lake")
 app.add_typer(dead_letters.dead_letters, name="dead-letters")
