@@ -75,7 +75,7 @@ class Store:
         config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
         config.set_main_option("version_table", VERSION_TABLE)
         try:
-            with self.write() as connection:
+            with self._writing() as connection:
                 # Two processes that start together must not both create the tables.
                 one_at_a_time(connection, Lock.MIGRATION)
                 config.attributes["connection"] = connection
@@ -98,16 +98,37 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """One read-write transaction; commits on leaving, rolls back on an exception."""
+        """One read-write transaction; commits on leaving, rolls back on an exception.
+
+        Raises
+        ------
+        EngineError
+            The database does not answer.
+        """
+        with self._answering(), self._writing() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One read-only transaction; raises as `write`."""
+        with self._answering(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
         writer = self._engine.connect().execution_options(closedloop_write=True)
         with writer as connection, connection.begin():
             yield connection
 
     @contextmanager
-    def read(self) -> Iterator[sa.Connection]:
-        """One read-only transaction."""
-        with self._engine.connect() as connection, connection.begin():
-            yield connection
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+            raise EngineError(
+                f"The metadata store {self.engine_name} does not answer: {first_line(error)}",
+                remedy="Check that the database runs and has disk space; then try again.",
+            ) from error
 
     def close(self) -> None:
         """Give the pool's connections back."""
