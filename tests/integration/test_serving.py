@@ -109,8 +109,9 @@ def test_what_is_refused_is_refused_in_words(serving, client):
             http.post(predict, json={"text": ""}, headers=headers),
             http.post(predict, content=b"x" * 1_100_000, headers=headers),
             http.get(f"{serving.url}/none"),
+            http.get(f"{serving.url}/none", headers=headers),
         ]
-    assert [answer.status_code for answer in answers] == [401, 422, 413, 404]
+    assert [answer.status_code for answer in answers] == [401, 422, 413, 401, 404]
     assert all(answer.json()["error"]["remedy"] for answer in answers)
     with pytest.raises(NotFound), Client(serving.url, serving.keys["bank"]) as other:
         other.predict(MODEL, ["x"])
