@@ -25,6 +25,7 @@ from closedloop.ui.cli import (
     platform,
     privacy,
     slices,
+    trials,
     workflows,
 )
 
@@ -50,7 +51,7 @@ app.add_typer(events.events, name="events")
 app.add_typer(cube.cube, name="cube")
 app.command()(cube.query)
 app.add_typer(slices.slices, name="slices")
-app.add_typer(models.models, name="models")
+app.add_typer(trials.models, name="models")
 app.add_typer(models.queue, name="queue")
 app.add_typer(privacy.privacy, name="privacy")
 app.add_typer(lake.lake, name="lake")
