@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from closedloop.core.errors import ClosedLoopError, NotFound
 from closedloop.core.settings import Settings
+from closedloop.models.trial import Trial
 from closedloop.serve.catalog import Catalog, CatalogPoller
 from closedloop.serve.model_host import ModelHost
 from closedloop.serve.trial_counts import Tally, TrialKey
@@ -45,6 +46,8 @@ class CatalogWatcher:
         Pause between two looks.
     limits : TrialLimits, optional
         When a trial is rolled back.
+    record : callable, optional
+        Told, in a thread, each trial that was rolled back and why.
     """
 
     def __init__(
@@ -53,8 +56,10 @@ class CatalogWatcher:
         *,
         poll_s: float = 0.5,
         limits: TrialLimits | None = None,
+        record: Callable[[Trial, str], object] = lambda *_: None,
     ) -> None:
         self._open_poller = open_poller
+        self._record = record
         self._poll_s = poll_s
         self._ledger = TrialLedger(limits or TrialLimits())
         self._catalog: Catalog | None = None
@@ -111,6 +116,10 @@ class CatalogWatcher:
                     trial.stage,
                     breach.reason,
                 )
+                try:
+                    await asyncio.to_thread(self._record, trial, breach.reason)
+                except Exception:  # the trial has ended, which matters more than its record
+                    logger.exception("the rollback is not in the audit trail")
 
     async def _watch(self) -> None:
         poller: CatalogPoller | None = None
@@ -148,6 +157,20 @@ def watcher_actor(
 
         return CatalogPoller(Registry(settings.registry_url, settings.artifacts_url))
 
+    def record(trial: Trial, reason: str) -> None:
+        from closedloop.core.audit import Audit
+        from closedloop.core.store import Store
+
+        store = Store(settings.store_url)
+        Audit(store).record(
+            who=ACTOR_NAME,
+            action="models.end-trial",
+            target=str(trial.ref),
+            version=trial.version,
+            reason=reason,
+        )
+        store.close()
+
     actor_class: Any = ray.remote(CatalogWatcher)  # Ray's types say it may be the class itself
     return actor_class.options(
         name=ACTOR_NAME,
@@ -158,7 +181,7 @@ def watcher_actor(
         max_task_retries=-1,
         num_cpus=0,
         max_concurrency=1_000,  # one waiting call a replica
-    ).remote(open_poller, poll_s=poll_s, limits=limits)
+    ).remote(open_poller, poll_s=poll_s, limits=limits, record=record)
 
 
 def stop_watcher() -> None:

@@ -197,6 +197,26 @@ def test_a_trial_that_fails_is_rolled_back_and_the_catalog_follows():
     assert totals == {}
 
 
+def test_a_rollback_is_recorded_and_stands_where_that_fails():
+    told = []
+
+    def record(trial, reason):
+        told.append((trial.version, reason))
+        raise OSError("the store is away")
+
+    async def run():
+        registry = Registry()
+        watching = CatalogWatcher(lambda: registry, poll_s=0.001, record=record)
+        first = await watching.changes("", 10)
+        await watching.count({KEY: failing()}, "a", 1)
+        second = await watching.changes(first.digest, 10)
+        return registry.ended, second
+
+    ended, second = asyncio.run(run())
+    assert told == ended
+    assert second.trials == ()
+
+
 def test_a_registry_that_is_away_delays_the_rollback_only():
     async def run():
         registry = Registry(*[EngineError("away", remedy="wait")] * 3)
