@@ -237,7 +237,7 @@ def test_a_candidate_that_fails_is_rolled_back_by_itself_and_costs_no_request(se
     )
     assert problems["failed: IndexError"] >= 30
     assert trial_totals() == {}
-    (entry,) = Audit(Store(serving.settings.store_url)).entries(limit=1)
+    (entry,) = until(lambda: Audit(Store(serving.settings.store_url)).entries(limit=1))
     assert (entry.who, entry.action) == ("catalog-watcher", "models.end-trial")
     assert entry.details == {"version": 3, "reason": ended.reason}
 
@@ -255,13 +255,14 @@ def trials_command(serving, file):
     environment = os.environ | {
         "CLOSEDLOOP_HOME": str(serving.settings.root),
         "CLOSEDLOOP_RAY_ADDRESS": serving.ray_address,
+        "COLUMNS": "200",
     }
     command = [sys.executable, "-m", "closedloop.ui.cli.main", "models", "trials", "--json", file]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(file.read_text()), done.stdout
+    return json.loads(file.read_text()), done.stderr
 
 
 def assert_command_told(told):
