@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from closedloop.models.reference import ModelRef
@@ -24,14 +26,14 @@ def key(*, champion=1, trial=2):
     return TrialKey(model=str(REF), champion=champion, trial=trial)
 
 
-def tally(requests=60, errors=0, last_error="failed: ValueError"):
+def tally(requests=60, errors=0, last_error="failed: ValueError", trial_ms=1.0):
     champion, trial = Counts(), Counts()
     for i in range(requests):
         champion.answered(1.0)
         if i < errors:
             trial.failed()
         else:
-            trial.answered(1.0)
+            trial.answered(trial_ms)
     return Tally(champion=champion, trial=trial, last_error=last_error if errors else "")
 
 
@@ -78,6 +80,14 @@ def test_a_breach_names_the_trial_the_rule_and_the_last_error(ledger):
     ledger.forget(breach.trial)
     assert ledger.breaches() == []
     assert ledger.totals() == {}
+
+
+def test_a_slow_version_is_a_breach_that_names_both_latencies(ledger):
+    ledger.count({key(): tally(trial_ms=100.0)})
+    (breach,) = ledger.breaches()
+    assert breach.reason.startswith("rolled back: 95 % of its answers take up to ")
+    latencies = [float(number) for number in re.findall(r"([\d.]+) ms", breach.reason)]
+    assert latencies == [pytest.approx(100, rel=0.02), pytest.approx(1, rel=0.02)]
 
 
 def test_a_fault_that_comes_late_is_not_watered_down(ledger, clock):
