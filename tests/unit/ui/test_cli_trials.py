@@ -14,10 +14,10 @@ from closedloop.core.settings import Settings
 from closedloop.core.store import Store
 from closedloop.models.reference import ModelRef
 from closedloop.models.registry import Champion, Registry, Stages
-from closedloop.models.trial import Stage, Trial
+from closedloop.models.trial import EndedTrial, Stage, Trial
 from closedloop.serve.trial_counts import Counts, Tally, TrialKey
 from closedloop.ui.cli.main import main
-from closedloop.ui.cli.trials import trial_figures
+from closedloop.ui.trial_table import trial_figures
 
 MODEL = "shop.intent.main"
 REF = ModelRef.parse(MODEL)
@@ -136,6 +136,27 @@ def test_what_cannot_be_done_says_why_and_what_to_do_and_leaves_no_trail(closedl
     assert "try: " in said
     assert acts() == []
     assert _registry(Settings()).stages().trials == ()
+
+
+def test_of_many_ended_trials_some_are_shown_and_all_are_in_the_file(
+    closedloop, monkeypatch, tmp_path
+):
+    ended = [
+        EndedTrial(
+            ref=ModelRef(tenant="shop", algorithm="intent", name=f"m{i:02}"),
+            version=2,
+            stage=Stage.SHADOW,
+            percent=0.0,
+            reason="slow",
+        )
+        for i in range(25)
+    ]
+    monkeypatch.setattr(Registry, "ended_trials", lambda self: ended)
+    file = tmp_path / "trials.json"
+    said = closedloop("trials", "--json", file)[1]
+    assert said.count("(shadow) ended: slow") == 20
+    assert "and of 5 models more" in said
+    assert len(json.loads(file.read_text())["ended"]) == 25
 
 
 @pytest.mark.parametrize("command", ["shadow", "canary", "promote", "end-trial", "trials"])

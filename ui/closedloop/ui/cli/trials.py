@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +13,8 @@ if TYPE_CHECKING:
     from closedloop.core.audit import Audit
     from closedloop.core.settings import Settings
     from closedloop.models.reference import ModelRef
-    from closedloop.models.registry import Registry, Stages
-    from closedloop.models.trial import EndedTrial
-    from closedloop.serve.trial_counts import Counts, Tally, TrialKey
+    from closedloop.models.registry import Registry
+    from closedloop.serve.trial_counts import Tally, TrialKey
 
 _Model = Annotated[str, typer.Argument(help="TENANT.ALGORITHM.NAME")]
 _Version = Annotated[int, typer.Argument(help="Of the model.", min=1)]
@@ -102,6 +100,7 @@ def end_trial(
     """
     from closedloop.core.errors import InputError, NotFound
     from closedloop.ui.console import console
+    from closedloop.ui.trial_table import stage_in_words
 
     reason = reason.strip()
     if not 0 < len(reason) <= _MAX_REASON_CHARS:
@@ -114,7 +113,7 @@ def end_trial(
     if ended is None:
         raise NotFound(f"{ref} has no version on trial.", remedy="See 'closedloop models trials'.")
     _record(audit, "models.end-trial", ref, version=ended.version, reason=reason)
-    was = _stage(ended.stage, ended.percent)
+    was = stage_in_words(ended.stage, ended.percent)
     console.print(f"{ref}: version {ended.version} ({was}) is on trial no more.", soft_wrap=True)
 
 
@@ -133,6 +132,7 @@ def trials(
     from closedloop.core.settings import Settings
     from closedloop.models.registry import Registry
     from closedloop.ui.console import check_json, console, write_json
+    from closedloop.ui.trial_table import ended_figures, show_trials, trial_figures
 
     check_json(json_file)
     settings = Settings()
@@ -140,125 +140,10 @@ def trials(
     stages, ended = registry.stages(), registry.ended_trials()
     totals, missing = _totals(settings) if stages.trials else ({}, "")
     found = trial_figures(stages, totals)
-    _show(found, ended)
+    show_trials(found, ended)
     if missing:
         console.print(f"[dim]No figures: {missing}", soft_wrap=True)
-    write_json(json_file, {"trials": found, "ended": [_ended_figures(each) for each in ended]})
-
-
-def trial_figures(stages: Stages, totals: Mapping[TrialKey, Tally] | None) -> list[dict[str, Any]]:
-    """Return what is on trial, by model, with what was counted.
-
-    Parameters
-    ----------
-    stages : Stages
-        What the registry says.
-    totals : mapping of TrialKey to Tally, or None
-        What serving counted; None where it cannot be asked, and then counts are None, too.
-    """
-    from closedloop.serve.trial_counts import Tally, TrialKey
-
-    champions = {champion.ref: champion.version for champion in stages.champions}
-    figures = []
-    for trial in stages.trials:
-        champion = champions[trial.ref]
-        key = TrialKey(model=str(trial.ref), champion=champion, trial=trial.version)
-        tally = None if totals is None else totals.get(key, Tally())
-        figures.append(
-            {
-                "model": key.model,
-                "stage": str(trial.stage),
-                "percent": trial.percent,
-                "champion": _side(champion, tally.champion if tally else None),
-                "trial": _side(trial.version, tally.trial if tally else None),
-                "compared_texts": tally and tally.compared,
-                "agreement": tally and tally.agreement,
-                "not_compared_requests": tally and tally.dropped,
-                "last_error": tally and tally.last_error,
-            }
-        )
-    return figures
-
-
-def _side(version: int, counts: Counts | None) -> dict[str, Any]:
-    return {
-        "version": version,
-        "requests": counts and counts.requests,
-        "errors": counts and counts.errors,
-        "p95_ms": counts and counts.p95_ms,
-    }
-
-
-def _ended_figures(ended: EndedTrial) -> dict[str, Any]:
-    return {
-        "model": str(ended.ref),
-        "version": ended.version,
-        "stage": str(ended.stage),
-        "percent": ended.percent,
-        "reason": ended.reason,
-    }
-
-
-def _show(found: list[dict[str, Any]], ended: list[EndedTrial]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from closedloop.ui.console import console
-
-    if found:
-        table = Table(
-            "model",
-            "champion",
-            "on trial",
-            "stage",
-            "share",
-            "requests",
-            "errors",
-            "p95 (ms)",
-            "agreement",
-        )
-        for each in found:
-            one, two = each["champion"], each["trial"]
-            table.add_row(
-                escape(each["model"]),
-                str(one["version"]),
-                str(two["version"]),
-                each["stage"],
-                f"{each['percent']:g} %",
-                *(
-                    f"{_number(one[name])} / {_number(two[name])}"
-                    for name in ("requests", "errors", "p95_ms")
-                ),
-                "–" if each["agreement"] is None else f"{each['agreement']:.1%}",
-            )
-        console.print(table)
-        for each in found:
-            if each["last_error"]:
-                console.print(
-                    f"{each['model']}: the last error of version {each['trial']['version']}:"
-                    f" {each['last_error']}",
-                    soft_wrap=True,
-                    markup=False,
-                )
-    else:
-        console.print("Nothing is on trial: closedloop models shadow MODEL VERSION")
-    for last in ended:
-        console.print(
-            f"{last.ref}: the trial of version {last.version}"
-            f" ({_stage(last.stage, last.percent)}) ended: {last.reason}",
-            soft_wrap=True,
-            markup=False,
-        )
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
-
-
-def _stage(stage: str, percent: float) -> str:
-    return f"canary of {percent:g} %" if percent else str(stage)
+    write_json(json_file, {"trials": found, "ended": [ended_figures(each) for each in ended]})
 
 
 def _totals(settings: Settings) -> tuple[dict[TrialKey, Tally] | None, str]:
