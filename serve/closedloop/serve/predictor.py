@@ -6,27 +6,23 @@ that nothing behind the door ever holds personal data.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
 from closedloop.core.errors import EngineError, NotFound
 from closedloop.core.identity import ApiKey
-from closedloop.core.privacy import names_a_person
 from closedloop.data.event import new_event_id
 from closedloop.models.prediction import Prediction
 from closedloop.serve.answer_events import prediction_events
+from closedloop.serve.answer_threads import AnswerThreads
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.messages import PredictRequest
 from closedloop.serve.model_host import ModelHost, Served
 from closedloop.serve.trial_desk import TrialDesk
 
 _MAX_TOP = 5
-# Below this, handing work to a thread costs more than it holds the other requests up.
-_INLINE_CHARACTERS = 2_000
 
 
 class Predictor:
@@ -60,8 +56,7 @@ class Predictor:
         self._writer = writer
         self._mask = mask
         self._pseudonym = pseudonym
-        # Two threads: a batch of long texts does not hold up the one behind it.
-        self._answering = ThreadPoolExecutor(2, thread_name_prefix="answer")
+        self._answering = AnswerThreads("answer")
 
     async def predict(self, key: ApiKey, model: str, request: PredictRequest) -> dict[str, Any]:
         """Answer texts and log each answer; returns the body of a `PredictResponse`.
@@ -82,26 +77,16 @@ class Predictor:
         on_trial = served.trial
         if on_trial is not None:
             return await self._trials.predict(served, on_trial, request, _out)
-        if sum(map(len, texts)) <= _INLINE_CHARACTERS:
-            masked, answers = self._answer(served, texts)
-        else:
-            masked, answers = await asyncio.get_running_loop().run_in_executor(
-                self._answering, self._answer, served, texts
-            )
+        masked, answers = await self._answering.run(texts, lambda: self._answer(served, texts))
         latency_ms = (time.perf_counter() - started) * 1000
         ids = [new_event_id() for _ in answers]
         champion = served.champion
-        tenant = champion.ref.tenant
-        user_id = request.user_id and self._pseudonym(request.user_id, tenant)
-        if request.dialogue_id and names_a_person(request.dialogue_id):
-            dialogue_id = self._pseudonym(request.dialogue_id, tenant)
-            request = request.model_copy(update={"dialogue_id": dialogue_id})
         self._writer.offer(
             prediction_events(
                 champion,
                 request,
                 zip(ids, masked, answers, strict=True),
-                user_id=user_id,
+                pseudonym=self._pseudonym,
                 latency_ms=latency_ms,
             )
         )
@@ -114,7 +99,7 @@ class Predictor:
 
     def close(self) -> None:
         """End the threads."""
-        self._answering.shutdown(wait=True)
+        self._answering.close()
         self._trials.close()
 
     async def served(self, key: ApiKey, model: str) -> Served:

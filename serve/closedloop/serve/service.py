@@ -35,8 +35,9 @@ from closedloop.serve.options import ServingOptions
 from closedloop.serve.predictor import Predictor
 from closedloop.serve.trial_desk import TrialDesk
 
-# A prediction that another replica answered a moment ago may still be in its buffer.
-_SETTLE_S = 2.0
+# A prediction that another replica answered a moment ago may still be in its buffer, or wait
+# for the answer of the version on trial.
+_SETTLE_S = 3.0
 _SETTLE_PAUSE_S = 0.05
 _PACE_S = 0.05
 _FLUSH_S = 2.0

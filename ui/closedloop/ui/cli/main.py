@@ -26,6 +26,7 @@ from closedloop.ui.cli import (
     privacy,
     rules,
     slices,
+    trials,
     workflows,
 )
 
@@ -51,7 +52,7 @@ app.add_typer(events.events, name="events")
 app.add_typer(cube.cube, name="cube")
 app.command()(cube.query)
 app.add_typer(slices.slices, name="slices")
-app.add_typer(models.models, name="models")
+app.add_typer(trials.models, name="models")
 app.add_typer(models.queue, name="queue")
 app.add_typer(rules.rules, name="rules")
 app.add_typer(privacy.privacy, name="privacy")
