@@ -32,6 +32,7 @@ import httpx
 import joblib
 from serving_load import Load, Target, need_wrk
 from serving_models import pipelines, texts
+from serving_neighbours import Tenant, beside_a_storm, with_quotas
 
 from closedloop.actors.cluster import ray_cluster
 from closedloop.core.identity import Identities
@@ -49,7 +50,6 @@ from closedloop.serve.options import ServingOptions
 _CONNECTIONS = 16
 _BATCH = 64
 _PROBES = 50
-_QUOTA_RPS = 100.0
 
 
 def main() -> None:
@@ -92,17 +92,26 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         with ray_cluster(settings):
             registry = Registry(settings.registry_url, settings.artifacts_url)
             figures = _register(registry, made, asked, folder)
-            key = _key(settings)
+            key = _key(settings, tenant="*")
             serving = ServingOptions(
-                replicas=options.replicas,
+                min_replicas=options.replicas,
+                max_replicas=options.replicas,
                 rate_per_key_s=1e9,
                 burst_per_key=10**9,
+                rate_per_tenant_s=1e9,
+                burst_per_tenant=10**9,
             )
             url = start(settings, serving)
             try:
                 with _peer(made, folder, options.replicas) as peer_url:
                     figures |= _compared(options, url, key, peer_url, list(made), asked)
                 figures |= _swapped(options, url, key, registry, list(made), asked)
+                start(settings, with_quotas(serving))
+                tenants = [
+                    Tenant(name, _key(settings, tenant=name.partition(".")[0]))
+                    for name in list(made)[:2]
+                ]
+                figures |= beside_a_storm(url, *tenants, asked, options.seconds, options.rounds)
             finally:
                 stop()
     figures |= _host(options)
@@ -233,9 +242,9 @@ def _host(options: argparse.Namespace) -> dict[str, Any]:
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def _key(settings: Settings) -> str:
+def _key(settings: Settings, *, tenant: str) -> str:
     store = Store.open(settings.store_url)
-    _, secret = Identities(store).add_key("benchmark")
+    _, secret = Identities(store).add_key("benchmark", tenant=tenant)
     store.close()
     return secret
 

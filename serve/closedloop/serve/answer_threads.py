@@ -10,7 +10,7 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 # Below this, handing work to a thread costs more than it holds the other requests up.
-_INLINE_CHARACTERS = 2_000
+INLINE_CHARACTERS = 2_000
 
 
 class AnswerThreads:
@@ -21,7 +21,7 @@ class AnswerThreads:
 
     async def run(self, texts: Sequence[str], work: Callable[[], _T]) -> _T:
         """Return what ``work`` returns; how long it takes follows from the texts."""
-        if sum(map(len, texts)) <= _INLINE_CHARACTERS:
+        if sum(map(len, texts)) <= INLINE_CHARACTERS:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 

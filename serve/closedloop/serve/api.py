@@ -49,6 +49,7 @@ _MEANINGS = {
     429: "Too many requests; come back after Retry-After seconds.",
     500: "An error of the service.",
     503: "The model or the event log cannot answer now; come back after Retry-After seconds.",
+    504: "The request took too long; what it was to store may have been stored.",
 }
 _ModelName = Annotated[
     str, Path(description="tenant.algorithm.name", examples=["retail.intent.desk"])
@@ -220,7 +221,8 @@ def _key(request: Request) -> ApiKey:
 
 
 def _documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {s: {"model": ErrorResponse, "description": _MEANINGS[s]} for s in statuses}
+    told = (*statuses, 504)  # every request has a time limit
+    return {s: {"model": ErrorResponse, "description": _MEANINGS[s]} for s in told}
 
 
 async def _on_error(_: Request, error: Exception) -> JSONResponse:

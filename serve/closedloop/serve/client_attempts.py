@@ -10,9 +10,10 @@
     ├── ApiOverloaded    429       also an Overloaded
     └── ApiUnavailable   the rest  also an EngineError
 
-Tried again are connections that fail, 429, 502, 503, 504, and a 500 that is not the service's
-own: a proxy's word for a replica that died. Pauses grow and are drawn from zero to their length
-(full jitter), so that clients that were refused together do not return together.
+Tried again are connections that fail, 429, 502, 503, 504, and a 404 or 500 that is not the
+service's own: a proxy's word for a replica that died, or that it has not heard of any yet. Pauses
+grow and are drawn from zero to their length (full jitter), so that clients that were refused
+together do not return together.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ _BACKOFF_S = 0.1
 _MAX_BACKOFF_S = 5.0
 _MAX_RETRY_AFTER_S = 30.0
 _AGAIN = frozenset({429, 502, 503, 504})
+_AGAIN_OF_PROXY = frozenset({404, 500})
 
 
 class ApiError(ClosedLoopError):
@@ -219,7 +221,7 @@ def refusal(response: httpx.Response) -> Failure:
             status=status,
         )
         ours = False
-    again = status in _AGAIN or (status == 500 and not ours)
+    again = status in _AGAIN or (status in _AGAIN_OF_PROXY and not ours)
     return Failure(error=error, again=again, least_s=_retry_after_s(response))
 
 

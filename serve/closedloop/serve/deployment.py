@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 APP_NAME = "closedloop"
+_SWITCH_S = 0.001
 _FIRST_CATALOG_S = 120.0  # MLflow's import and a new store's migration are in it
 _REPLICA_ENVIRONMENT = {
     # One loop takes a request and answers it: handing it to a second thread and back costs more
@@ -50,17 +52,28 @@ class Replica:
         self._settings = settings
         self._options = options
         self._pseudonyms = pseudonyms
+        self._service: Service | None = None
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the application; Ray Serve calls it once the replica is made."""
         from closedloop.serve.api import build_app
 
+        # A model that answers in a thread holds up the event loop for as long as it has the
+        # interpreter's lock: for a millisecond at a time, not for five.
+        sys.setswitchinterval(_SWITCH_S)
         service = build_service(self._settings, self._options, self._pseudonyms)
+        self._service = service
         return build_app(
             service,
             max_body_bytes=self._options.max_body_bytes,
             lifespan=partial(self._life, service),
         )
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Return what the number of replicas goes by; Ray Serve calls it every few seconds."""
+        from closedloop.serve.replica_scaling import METRIC
+
+        return {METRIC: self._service.load() if self._service else 0.0}
 
     @asynccontextmanager
     async def _life(self, service: Service, _: FastAPI) -> AsyncIterator[None]:
@@ -171,7 +184,7 @@ def start(settings: Settings, options: ServingOptions | None = None) -> str:
     from closedloop.core.store import Store
     from closedloop.serve.catalog_watcher import watcher_actor
 
-    options = options or ServingOptions()
+    options = options or ServingOptions.of(settings)
     if not _serving() and not port_is_free(settings.api_port, host=options.host):
         raise Conflict(
             f"Port {settings.api_port} on {options.host} is taken, so the API cannot start.",
@@ -207,7 +220,7 @@ def _application(settings: Settings, options: ServingOptions, pseudonyms: Pseudo
 
     deployment = serve.deployment(
         name="api",
-        num_replicas=options.replicas,
+        **_replicas(options),
         ray_actor_options={
             "num_cpus": options.replica_cpus,
             "runtime_env": {"env_vars": _REPLICA_ENVIRONMENT},
@@ -219,6 +232,22 @@ def _application(settings: Settings, options: ServingOptions, pseudonyms: Pseudo
         logging_config={"enable_access_log": False},
     )
     return deployment(serve.ingress()(Replica)).bind(settings, options, pseudonyms)
+
+
+def _replicas(options: ServingOptions) -> dict[str, Any]:
+    """Say how many replicas there are: a number, or what Serve's autoscaler goes by."""
+    if options.min_replicas == options.max_replicas:
+        return {"num_replicas": options.min_replicas}
+    return {
+        "autoscaling_config": {
+            "min_replicas": options.min_replicas,
+            "max_replicas": options.max_replicas,
+            "target_ongoing_requests": options.target_requests_per_replica,
+            "upscale_delay_s": options.upscale_delay_s,
+            "downscale_delay_s": options.downscale_delay_s,
+            "policy": {"policy_function": "closedloop.serve.replica_scaling:desired_replicas"},
+        }
+    }
 
 
 def _serving() -> bool:

@@ -30,6 +30,7 @@ from closedloop.core.errors import (
 )
 from closedloop.serve.access import as_bearer
 from closedloop.serve.bodies import drain
+from closedloop.serve.deadline import Deadline, TimedOut
 from closedloop.serve.messages import PredictRequest
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ _CODES: tuple[tuple[type[ClosedLoopError], str], ...] = (
     (NotAllowed, "not_allowed"),
     (Conflict, "conflict"),
     (Overloaded, "overloaded"),
+    (TimedOut, "timeout"),
 )
 
 
@@ -146,7 +148,9 @@ class Edge:
             if scope["path"] in _OPEN:
                 await self._app(scope, receive, watched)
             else:
-                await self._guarded(scope, receive, watched)
+                endless = scope["path"].endswith(_STREAM)
+                async with Deadline(None if endless else self._service.request_timeout_s):
+                    await self._guarded(scope, receive, watched)
         except ClosedLoopError as error:
             if begun:
                 raise
@@ -169,12 +173,12 @@ class Edge:
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         path = scope["path"]
-        with self._service.slot():
+        with self._service.slot() as slot:
             authorization = headers.get(b"authorization", b"").decode("latin-1")
             if _is_page(scope):
                 authorization = as_bearer(authorization)
             try:
-                key = await self._service.admit(authorization)
+                key = await self._service.admit(authorization, slot)
                 if path in _DESCRIPTION:
                     key.require(Action.READ)
             except ClosedLoopError:

@@ -9,6 +9,9 @@ A model is put in its place by one assignment after it has been hashed, loaded a
 request that began with the old one ends with it. A champion that cannot be loaded changes
 nothing but the report: the version before it goes on answering.
 
+Tenants take the loading threads in turns (`fair_pool`): one that asks for hundreds of models, or
+whose files take for ever to read, does not hold up the models of another.
+
 A version on trial is held beside its champion and goes with it. It is always loaded beside the
 requests: until it is there, and where it cannot be loaded, the champion answers alone.
 """
@@ -20,10 +23,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -33,11 +37,13 @@ from closedloop.models.prediction import Prediction
 from closedloop.models.registry import Champion
 from closedloop.models.trial import Trial
 from closedloop.serve.catalog import Catalog, difference
+from closedloop.serve.fair_pool import FairPool
 
 logger = logging.getLogger(__name__)
 
 _WARM_UP = ("warm up 预热",)
 _TRY_AGAIN_S = 5.0
+_RELEASE_LOAD_S = 30.0  # `apply` waits for releases; one that takes longer loads on by itself
 _TRIAL_LOAD_S = 10.0  # waited for ahead of use; then a trial loads on by itself
 
 
@@ -120,7 +126,7 @@ class ModelHost:
     pinned : sequence of str
         Names or patterns (``shop.*``) of models that are held ahead of use and never let go.
     loaders : int
-        Models that are loaded at a time.
+        Models that are loaded at a time; a tenant has all but one of the threads.
     size_of : callable
         Says about how much memory a champion will take, before it is loaded.
     """
@@ -131,7 +137,7 @@ class ModelHost:
         *,
         memory_bytes: int = 1 << 30,
         pinned: Sequence[str] = (),
-        loaders: int = 2,
+        loaders: int = 3,
         size_of: Callable[[Champion], int] = _file_size,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -140,7 +146,7 @@ class ModelHost:
         self._pinned = tuple(pinned)
         self._size_of = size_of
         self._clock = clock
-        self._loaders = ThreadPoolExecutor(loaders, thread_name_prefix="load")
+        self._loaders = FairPool(threads=loaders, per_tenant=max(1, loaders - 1), name="load")
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="preload")
         # Apart: a file on trial that takes for ever must not hold up a champion.
         self._trial_loader = ThreadPoolExecutor(1, thread_name_prefix="load-trial")
@@ -199,8 +205,9 @@ class ModelHost:
         """Hold this catalog: drop what it does not name, load what moved; never raises.
 
         What moved or came since the catalog before is loaded before this returns, the old
-        version answering meanwhile. The future is done when as many of the others as have room,
-        and the versions on trial beside them, are in memory. What failed before is tried again.
+        version answering meanwhile; what takes longer than half a minute is loaded later. The
+        future is done when as many of the others as have room, and the versions on trial beside
+        them, are in memory. What failed before is tried again.
         """
         with self._applying:
             before = self._wanted if self._catalog else None
@@ -210,11 +217,14 @@ class ModelHost:
             self._wanted = {str(champion.ref): champion for champion in catalog.champions}
             self._trials = {str(trial.ref): trial for trial in catalog.trials}
             self._failures = {}
+            releases = []
             for champion in todo.load:
                 name = str(champion.ref)
                 came = before is not None and before.get(name) != champion
                 if came or name in self._held or self._is_pinned(name):
-                    self._swap_in(champion)
+                    swap = partial(self._swap_in, champion)
+                    releases.append(self._loaders.submit(champion.ref.tenant, swap).future)
+            wait(releases, timeout=_RELEASE_LOAD_S)
             for name in self._held:
                 self._settle_trial(name)
             self._catalog = catalog
@@ -242,14 +252,16 @@ class ModelHost:
         self._catalog = None  # which ends a preload
         self._ahead.shutdown(wait=True, cancel_futures=True)
         self._trial_loader.shutdown(wait=False, cancel_futures=True)
-        self._loaders.shutdown(wait=True, cancel_futures=True)
+        self._loaders.close()
 
     def _loading(self, name: str) -> Future[None]:
         """Return the one load of a model that is under way, begun where there is none."""
         with self._changing:
             load = self._loads.get(name)
             if load is None:
-                load = self._loads[name] = self._loaders.submit(self._first_use, name)
+                tenant = name.partition(".")[0]
+                job = self._loaders.submit(tenant, partial(self._first_use, name))
+                load = self._loads[name] = job.future
         return load
 
     def _first_use(self, name: str) -> None:
@@ -301,7 +313,8 @@ class ModelHost:
             self._settle_trial(name)
         elif problem is not None:
             failure = _Failure(champion=champion, problem=problem, at=self._clock())
-            self._failures = {**self._failures, name: failure}
+            with self._changing:
+                self._failures = {**self._failures, name: failure}
 
     def _loaded(self, champion: Champion) -> tuple[Model | None, str | None]:
         """Return a model that has answered, or why there is none."""

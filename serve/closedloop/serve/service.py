@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
@@ -22,6 +23,8 @@ from closedloop.serve.answer_events import feedback_event
 from closedloop.serve.event_intake import EventIntake
 from closedloop.serve.event_messages import EventOutcome, EventsRequest, EventsResponse
 from closedloop.serve.event_writer import EventWriter
+from closedloop.serve.fair_share import FairShare
+from closedloop.serve.load_shedding import LoadShedder
 from closedloop.serve.messages import (
     FeedbackRequest,
     FeedbackResponse,
@@ -33,6 +36,7 @@ from closedloop.serve.messages import (
 from closedloop.serve.model_host import ModelHost, Served
 from closedloop.serve.options import ServingOptions
 from closedloop.serve.predictor import Predictor
+from closedloop.serve.replica_scaling import LoadMeter
 from closedloop.serve.trial_desk import TrialDesk
 
 # A prediction that another replica answered a moment ago may still be in its buffer, or wait
@@ -42,6 +46,13 @@ _SETTLE_PAUSE_S = 0.05
 _PACE_S = 0.05
 _FLUSH_S = 2.0
 _MAX_BURIALS = 8
+
+
+@dataclass(slots=True)
+class Slot:
+    """A request's place in a replica, and the tenant that it counts for once that is known."""
+
+    tenant: str | None = None
 
 
 class Service:
@@ -89,7 +100,12 @@ class Service:
             backlog=options.trial_backlog,
         )
         self.predictor = Predictor(
-            host=host, writer=writer, mask=mask, pseudonym=pseudonym, trials=self.trials
+            host=host,
+            writer=writer,
+            mask=mask,
+            pseudonym=pseudonym,
+            trials=self.trials,
+            limits=options.breaker,
         )
         self.watcher_answers = False
         self._keys = keys
@@ -99,6 +115,12 @@ class Service:
         self._options = options
         self._quotas = Quotas(options)
         self._in_flight = 0
+        self._shares = FairShare(options.max_in_flight)
+        self._load = LoadMeter()
+        self._shedder = LoadShedder(
+            budget_s=options.turn_budget_s,
+            call_soon=lambda end: asyncio.get_running_loop().call_soon(end),
+        )
         self._archive = archive
         self._intake = EventIntake(mask=mask, pseudonym=pseudonym)
         self._bury = bury
@@ -106,9 +128,14 @@ class Service:
         self._burying = ThreadPoolExecutor(1, thread_name_prefix="bury")
         self._burials = 0
 
+    @property
+    def request_timeout_s(self) -> float:
+        """How long a request may take."""
+        return self._options.request_timeout_s
+
     @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Take one of the replica's places for the time of a request.
+    def slot(self) -> Iterator[Slot]:
+        """Take one of the replica's places for the time of a request; `admit` says for whom.
 
         Raises
         ------
@@ -121,23 +148,35 @@ class Service:
                 remedy="Send the request again after the seconds named in Retry-After.",
             )
         self._in_flight += 1
+        slot = Slot()
         try:
-            yield
+            yield slot
         finally:
             self._in_flight -= 1
+            if slot.tenant is not None:
+                self._shares.give_back(slot.tenant)
+                self._load.leave()
 
-    async def admit(self, authorization: str) -> ApiKey:
-        """Return the key of a request that may go on.
+    async def admit(self, authorization: str, slot: Slot) -> ApiKey:
+        """Return the key of a request that may go on, and count the place as its tenant's.
 
         Raises
         ------
         NotAllowed
             The key is missing or not valid.
         Overloaded
-            The key, or its tenant, sends more than its rate.
+            The key, or its tenant, sends more than its rate, or the tenant's share of a busy
+            replica is used up.
         """
         key = await self._keys.verify(authorization)
         self._quotas.take(key)
+        if not self._shedder.admits(key.tenant) or not self._shares.take(key.tenant):
+            raise Overloaded(
+                f"The service is busy, and the tenant {key.tenant!r} has its share of it.",
+                remedy="Send the request again after the seconds named in Retry-After.",
+            )
+        slot.tenant = key.tenant
+        self._load.enter(waited_s=self._shedder.turn_s)
         return key
 
     async def pace(self, key: ApiKey) -> None:
@@ -257,6 +296,10 @@ class Service:
         finally:
             self._burials -= 1
 
+    def load(self) -> float:
+        """Return how many requests there were here on average since the last time."""
+        return self._load.take()
+
     def models(self, key: ApiKey) -> ModelsResponse:
         """Return the models that a key reaches.
 
@@ -272,7 +315,7 @@ class Service:
                     model=str(state.champion.ref),
                     champion=state.champion.version,
                     serving=state.serving,
-                    problem=state.problem,
+                    problem=state.problem or self.predictor.problem(state.champion),
                 )
                 for state in self.host.states()
                 if key.allows(Action.READ, str(state.champion.ref))
@@ -283,9 +326,12 @@ class Service:
         """Return how this replica stands."""
         states = self.host.states()
         failed = sum(state.problem is not None for state in states)
+        apart = sum(self.predictor.problem(state.champion) is not None for state in states)
         problems = []
         if failed:
             problems.append(f"{failed} champions could not be loaded; see GET /v1/models.")
+        if apart:
+            problems.append(f"{apart} models are slow or fail; see GET /v1/models.")
         if self.host.ready and not self.watcher_answers:
             problems.append("The catalog watcher does not answer; the models held go on serving.")
         if self._writer.problem:

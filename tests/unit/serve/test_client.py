@@ -148,7 +148,7 @@ def test_an_absurd_retry_after_does_not_park_the_client():
 def test_a_server_that_is_not_ours_is_named():
     server = Server(httpx.Response(404, text="<html>nginx</html>"))
     with pytest.raises(NotFound, match="answered 404"):
-        server.client().models()
+        server.client(attempts=1).models()
 
 
 def test_the_client_needs_only_httpx():
@@ -190,11 +190,15 @@ def test_what_only_reads_has_no_idempotency_key():
     assert "idempotency-key" not in server.requests[0].headers
 
 
-def test_a_500_is_tried_again_only_where_it_is_not_the_services_own():
-    server = Server(httpx.Response(500, text="replica died"), httpx.Response(200, json=ANSWER))
+@pytest.mark.parametrize(
+    ("status", "code", "kind"), [(500, "internal", EngineError), (404, "not_found", NotFound)]
+)
+def test_a_proxys_word_is_tried_again_and_the_services_own_is_not(status, code, kind):
+    """Of a replica that died, or by a proxy that has just started and knows no replica."""
+    server = Server(httpx.Response(status, text="no route"), httpx.Response(200, json=ANSWER))
     assert server.client().predict("m", ["x"]).version == 4
-    server = Server(refusal_of(500, "internal"))
-    with pytest.raises(EngineError):
+    server = Server(refusal_of(status, code))
+    with pytest.raises(kind):
         server.client().predict("m", ["x"])
 
 

@@ -223,3 +223,49 @@ def test_a_release_is_loaded_before_anybody_asks_even_where_memory_is_full():
     host.apply(many(2)).result(10)
     host.apply(Catalog.of([champion(1, "t000.intent.desk"), champion(9, "t001.intent.desk")]))
     assert host.get("t001.intent.desk").champion.version == 9
+
+
+def test_cold_loads_of_one_tenant_do_not_hold_up_those_of_another():
+    begun, go = threading.Semaphore(0), threading.Event()
+
+    def load(champion):
+        if champion.ref.tenant == "storm":
+            begun.release()
+            assert go.wait(10)
+        return Model(champion)
+
+    host = ModelHost(load, memory_bytes=10**6, size_of=lambda _: 10**7)  # nothing ahead of use
+    names = [f"storm.intent.m{i:02}" for i in range(20)]
+    host.apply(Catalog.of([champion(1, name) for name in [*names, NAME]])).result(10)
+
+    async def run():
+        storm = [asyncio.create_task(host.fetch(name)) for name in names]
+        await asyncio.to_thread(begun.acquire, timeout=10)
+        other = await asyncio.wait_for(host.fetch(NAME), 10)
+        waiting = sum(not task.done() for task in storm)
+        go.set()
+        await asyncio.gather(*storm)
+        return other, waiting
+
+    other, waiting = asyncio.run(run())
+    assert other.model.version == 1
+    assert waiting == 20
+
+
+def test_a_release_that_takes_for_ever_does_not_hold_up_those_of_others(monkeypatch):
+    monkeypatch.setattr("closedloop.serve.model_host._RELEASE_LOAD_S", 0.2)
+    go = threading.Event()
+
+    def load(champion):
+        if champion.version == 2 and champion.ref.tenant == "t000":
+            assert go.wait(10)
+        return Model(champion)
+
+    host = ModelHost(load)
+    host.apply(many(3)).result(10)
+    host.apply(many(3, version=2))
+    held = [state.serving for state in host.states()]
+    assert held == [1, 2, 2]
+    go.set()
+    host.close()
+    assert host.get("t000.intent.desk").model.version == 2
