@@ -1,9 +1,9 @@
 """Detectors of numbers and e-mail addresses, one function a kind, each from text to spans.
 
 A detector looks for a shape first and then for proof: the check digits of cards (ISO/IEC 7812-1),
-resident ids (GB 11643) and IBANs (ISO 13616). Order numbers have no proof, so they need a label or
-a strict shape. Telephone numbers are in `telephones`, postal addresses in `addresses` and
-`postcodes`, what people spell out in `spelled`.
+resident ids (GB 11643) and IBANs (ISO 13616). Order numbers are in `orders`, telephone numbers in
+`telephones`, postal addresses in `addresses`, `chinese_addresses` and `postcodes`, what people
+spell out in `spelled`.
 """
 
 from __future__ import annotations
@@ -63,28 +63,6 @@ DATE = re.compile(
     r"(?:19|20)\d\d(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
     r"|[-./](?:0?[1-9]|1[0-2])[-./](?:0?[1-9]|[12]\d|3[01]))|\d{1,2}[-./]\d{1,2}[-./]\d{2,4}"
 )
-_ORDER_LABELLED = re.compile(
-    r"(?:\b(?:orders?|tracking|reference|ref|invoice|shipment|parcel|waybill|awb|ticket|case|booking"
-    r"|confirmation|reservation|rma|return|claim|po|dhl|ups|usps|fedex|dpd|gls|transaction|receipt"
-    r"|label|package|consignment|delivery|dispatch|payment|quote|incident|request|complaint)\b[ _]*"
-    r"(?P<named>(?:(?:numbers?|num|no|nr|id|code|ref|reference)\b\.?|(?=[#＃]))(?:'s\b)?[ ]*"
-    r"(?:(?:is|was)\b)?"
-    r"|(?<=reference )is\b|(?<=ref )is\b|(?<=ticket )is\b|(?<=booking )is\b)?"
-    r"|(?P<zh>订单编号|订单号码?|运单编号|运单号码?|快递单号|物流单号|退货单号|单号|流水号|交易号|发票(?:号码?|代码)"
-    r"|凭证号|合同号|受理号|预约号|案件号|订单码)|订单)"
-    r"[ ]*[是为叫]?[ ]*[:：#＃=]?[ ]*(?:no\.[ ]?)?"
-    r"((?=[A-Za-z\-/]{0,8}\d)[A-Za-z\d](?:[A-Za-z\d\-/]*[A-Za-z\d])"
-    r"(?:(?<=[ #:：]\d{4})(?: \d{4}){2,5}(?: \d{1,3})?)?)(?![\dA-Za-z]|\.\d)",
-)
-_LEAST_UNNAMED_DIGITS, _LEAST_NAMED_DIGITS = 5, 4
-_LEAST_CODE = 6  # signs
-_ORDER_BARE = re.compile(
-    r"(?<![\dA-Za-z.,+\-])(?:\d{9,}|\d{3}-\d{7}-\d{7}|[A-Z]{1,4}-?\d{8,}(?:[A-Z]{2}\d*)?"
-    r"|[A-Z]{2,5}-?\d{7,}|[a-z]{1,4}\d{10,}|[A-Z]{1,5}\d{0,4}-\d{4,}-\d{4,}"
-    r"|(?=[A-Z]*\d+[A-Z])(?=(?:[A-Z]*\d){8})[A-Z\d]{13,34})"
-    r"(?![\dA-Za-z\-]|\.\d)"
-)
-_MAYBE_ORDER = re.compile(r"\d[A-Z\d\-]{6}")  # for speed: all of the above hold such a run
 # What a shop calls its goods by is nobody's; a link to them holds such a number too.
 _PRODUCT_AHEAD = re.compile(
     r"(?:\b(?:ean|upc|isbn|gtin|asin|sku|barcode|model|item|serial|s/n)\b"
@@ -93,7 +71,6 @@ _PRODUCT_AHEAD = re.compile(
     re.IGNORECASE,
 )
 _LOOK_BACK_CHARS = 24
-_LINK = re.compile(r"(?:https?://|www\.)[^\s<>\u4e00-\u9fff，。]+", re.IGNORECASE)
 
 
 def emails(text: str) -> Iterator[Span]:
@@ -127,7 +104,7 @@ def cards(text: str) -> Iterator[Span]:
             if len(digits) < _CARD_LENGTHS.start:
                 break
             if _is_card(digits, grouped=mark in number) and luhn.is_valid(digits):
-                if not _is_product(text, found.start()):
+                if not is_product(text, found.start()):
                     yield Span(found.start(), found.start() + len(number), "card")
                 break
             number = number.rpartition(mark)[0]
@@ -167,42 +144,12 @@ def _is_iban(number: str) -> bool:
     return int("".join(str(int(sign, 36)) for sign in moved)) % 97 == 1
 
 
-def labelled_orders(text: str) -> Iterator[tuple[bool, Span]]:
-    """Find order, parcel and tracking numbers that a label announces.
-
-    Each comes with whether it is said to be a number ("order no. 4711") or stands behind the
-    mere word ("order 47110").
-    """
-    for found in _ORDER_LABELLED.finditer(lowered(text)):
-        number, named = (
-            text[found.start(3) : found.end(3)],
-            (found["named"] is not None or bool(found["zh"])),
-        )
-        digits = sum(sign.isdigit() for sign in number)
-        enough = digits >= (_LEAST_NAMED_DIGITS if named else _LEAST_UNNAMED_DIGITS)
-        if named and not enough:  # of letters, with a few digits between
-            enough = digits > 1 and len(number) >= _LEAST_CODE and number == number.upper()
-        if enough and not DATE.fullmatch(number):
-            yield named, Span(found.start(3), found.end(3), "order")
-
-
-def bare_orders(text: str) -> Iterator[Span]:
-    """Find long numbers that look like order numbers, with nothing to say what they are."""
-    if not _MAYBE_ORDER.search(text):
-        return
-    links = [found.span() for found in _LINK.finditer(text)] if "/" in text or "www" in text else []
-    for found in _ORDER_BARE.finditer(text):
-        inside = any(start <= found.start() < end for start, end in links)
-        if not inside and not _is_product(text, found.start()):
-            yield Span(found.start(), found.end(), "order")
-
-
 def lowered(text: str) -> str:
     """Return a text in small letters, each in its place: patterns match it faster than any case."""
     small = text.lower()
     return small if len(small) == len(text) else text
 
 
-def _is_product(text: str, start: int) -> bool:
-    """Whether the words ahead of a number say that it is one of goods."""
+def is_product(text: str, start: int) -> bool:
+    """Tell whether the words ahead of a number say that it is one of goods."""
     return bool(_PRODUCT_AHEAD.search(text[max(0, start - _LOOK_BACK_CHARS) : start]))

@@ -10,7 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from closedloop.core import addresses, detectors, postcodes, spelled, telephones
+from closedloop.core import (
+    addresses,
+    chinese_addresses,
+    detectors,
+    orders,
+    postcodes,
+    spelled,
+    telephones,
+)
 from closedloop.core.detectors import Span
 
 __all__ = ["KINDS", "Span", "find_pii", "mask", "mask_many", "names_a_person"]
@@ -46,6 +54,7 @@ _TOKEN = re.compile(r"\d(?:[\dA-Za-z\-/]{3}(?![.,]\d)|(?<=[A-Z]\d)|(?=[A-Z]))")
 # A telephone number, and a card or an id, have as many digits.
 _SEVEN = re.compile(r"\d(?:[ .()/\-]{0,4}\d){6}")
 _THIRTEEN = re.compile(r"\d(?:[ \-]?\d){12}")
+_LEAST_ADDRESS = 6  # signs
 _ENGLISH_STREET = re.compile(r"\d[A-Za-z]?(?:[-/]\d+)?,? [A-Za-z\d]")
 # Of postcodes, by their digits.
 _POSTED = re.compile(
@@ -63,7 +72,7 @@ _NUMBER_DETECTORS: tuple[tuple[int, re.Pattern[str], Callable[[str], Iterator[Sp
     (7, _NUMBER, detectors.ibans),
     (5, _THIRTEEN, detectors.cards),
     (3, _SEVEN, telephones.phones),
-    (1, _NUMBER, detectors.bare_orders),
+    (1, _NUMBER, orders.bare_orders),
 )
 
 
@@ -102,13 +111,14 @@ def find_pii(text: str) -> tuple[Span, ...]:
             if sign is _NUMBER or sign.search(text):
                 found += [(strength, span) for span in detect(text)]
     if _TOKEN.search(text):
-        found += [(6 if named else 4, span) for named, span in detectors.labelled_orders(text)]
+        found += [(6 if named else 4, span) for named, span in orders.labelled_orders(text)]
+        found += [(2, span) for span in orders.numbered(text)]
     if _ENGLISH_STREET.search(text) or any(sign in text for sign in _STREET_SIGNS):
         found += [(2, span) for span in addresses.streets(text)]
     if posted := _POSTED.search(text):
         found += [(5, span) for span in postcodes.posted(text, posted.start())]
     if _CHINESE_STREET.search(text):
-        found += [(2, span) for span in addresses.chinese_addresses(text)]
+        found += [(2, span) for span in chinese_addresses.chinese_addresses(text)]
     if len(found) < 2:
         return tuple(span for _, span in found)
     return _without_overlaps(found)
@@ -160,7 +170,39 @@ def names_a_person(identifier: str) -> bool:
 
 def _without_overlaps(found: list[tuple[int, Span]]) -> tuple[Span, ...]:
     kept: list[Span] = []
-    for _, span in sorted(found, key=lambda each: (-each[0], each[1].start - each[1].end)):
-        if all(span.end <= other.start or other.end <= span.start for other in kept):
+    for _, span in sorted(
+        _joined_addresses(found), key=lambda each: (-each[0], each[1].start - each[1].end)
+    ):
+        if span.kind == "address":
+            span = _rest(span, kept)
+        if span.start < span.end and all(
+            span.end <= other.start or other.end <= span.start for other in kept
+        ):
             kept.append(span)
     return tuple(sorted(kept))
+
+
+def _joined_addresses(found: list[tuple[int, Span]]) -> list[tuple[int, Span]]:
+    """Join what detectors found of the same address."""
+    joined = [each for each in found if each[1].kind != "address"]
+    addresses_found = sorted(each[::-1] for each in found if each[1].kind == "address")
+    for span, strength in addresses_found:
+        last = joined[-1] if joined else None
+        if last and last[1].kind == "address" and span.start < last[1].end:
+            end = max(last[1].end, span.end)
+            joined[-1] = (max(last[0], strength), Span(last[1].start, end, "address"))
+        else:
+            joined.append((strength, span))
+    return joined
+
+
+def _rest(address: Span, others: list[Span]) -> Span:
+    """Return the longest part of an address that no stronger span claims."""
+    start, end = address.start, address.end
+    for other in others:
+        if other.start < end and start < other.end:
+            if other.start - start > end - other.end:
+                end = other.start
+            else:
+                start = other.end
+    return Span(start, end, "address") if end - start > _LEAST_ADDRESS else Span(end, end, "address")

@@ -28,14 +28,24 @@ _CHINESE_PHONE = re.compile(
 )
 _AMERICAN_PHONE = re.compile(
     r"(?<![\dA-Za-z.+\-])(?:(?:\+|00)?1[ .\-]?)?"
-    r"(?:\([2-9]\d\d\) ?|[2-9]\d\d(?:([ .\-])|/))[2-9]\d\d[ .\-]\d{4}(?![\d\-])"
+    r"(?:\([2-9]\d\d\) ?|[2-9]\d\d(?:([ .\-])|/))\d{3}[ .\-]\d{4}(?![\d\-])"
     rf"{_EXTENSION}",
     re.IGNORECASE,
 )
 _SHARED_PHONE = re.compile(
     r"(?<![\dA-Za-z.+\-])(?<!\d )(?:\((?:852|853|886)\) ?[2-9]\d{3}[ -]?\d{4}"
-    r"|1[38]00[ -]\d{3}[ -]\d{3})(?![\d\-])"
+    r"|1[38]00[ -]\d{3}[ -]\d{3}"
+    # The code of the area in brackets, and two groups or more.
+    r"|(?:[08] ?)?\(\d{1,4}(?: \d)?\) ?\d{3,5}(?:[ \-]\d{2,4}){1,2})(?![\d\-])"
 )
+# Of countries without a nought ahead: which groups are a number, the plans tell.
+_GROUPED_PHONE = re.compile(
+    r"(?<![\dA-Za-z.,$€£¥\-])(?<!\d )[5-9]\d\d(?:([ .\-])\d{3}\1\d{3}|([ .\-])\d\d\2\d\d\2\d\d)(?![ .\-]?\d|[A-Za-z])"
+)
+_GROUPED_PLANS = ("ES", "PT", "PL", "CZ")
+# No more in a whole turn: what else should it be?
+_ALONE = re.compile(r"\s*(?P<number>[2-9]\d{3}[ \-]\d{4}|[2-9]\d(?: \d\d){3})[\s.]*")
+_ALONE_PLANS = ("HK", "SG", "DK", "NO")
 _BARE_PHONE = re.compile(r"(?<![\dA-Za-z.\-])(?<!\d )1?[2-9]\d{9}(?![\dA-Za-z\-])")
 _FOREIGN_PHONE = re.compile(r"(?<![\dA-Za-z])(?:\+|00)[1-9](?:[ .\-]?\(?\d\)?){6,16}(?!\d)")
 _NATIONAL_PHONE = re.compile(
@@ -46,9 +56,12 @@ _NATIONAL_DIGITS = range(7, 14)
 # Where the words ahead say telephone, a number need not be in a plan.
 _NAMED_PHONE = re.compile(
     r"(?:\b(?:(?:tele|cell)?phones?|tel|mobile|mob|cell|landline|hotline|fax|hp|whatsapp"
+    r"|(?:my|his|her|our|your|new|old|best|right|correct|contact) (?:numbers?|no\.?)(?: in [a-z]+)?"
+    r"|(?:telefon|handy|mobil|ruf)(?:nummer)?|(?:meine|neue) nummer|t[ée]l|t[ée]l[ée]phone|portable"
+    r"|tel[ée]fono|m[óo]vil|celular|n[uú]mero"
     r"|call(?:ed|ing)?|ring|dial|text|sms|contact|reach)\b"
     r"(?:[ :.=\-]|\b(?:numbers?|no|num|is|was|me|us|him|her|my"
-    r"|at|on|via|new|changed|to|now|file|under|back|please|here)\b|'s)*"
+    r"|at|on|via|new|changed|to|now|ist|unter|est|es|file|under|back|please|here)\b|'s)*"
     r"|(?:电话|手机|座机|固话|热线|传真|联系方式|联系|号码|致电|拨打|回电|打)"
     r"(?:号码?|[是为:：我给到 ]"
     r"|改成|变更|换成)*)"
@@ -71,6 +84,11 @@ def phones(text: str) -> Iterator[Span]:
     for found in _BARE_PHONE.finditer(text):
         if _in_plan(found[0], ("US",)):
             yield Span(found.start(), found.end(), "phone")
+    for found in _GROUPED_PHONE.finditer(text):
+        if _in_plan(found[0], _GROUPED_PLANS):
+            yield Span(found.start(), found.end(), "phone")
+    if (alone := _ALONE.fullmatch(text)) and _in_plan(alone["number"], _ALONE_PLANS):
+        yield Span(*alone.span("number"), "phone")
     named = False
     for found in _NAMED_PHONE.finditer(lowered(text)):
         number = found["number"]

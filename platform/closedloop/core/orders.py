@@ -1,0 +1,140 @@
+"""Detectors of order numbers and their like: parcels, tickets, bookings, invoices, accounts.
+
+Such a number has no check digits, so it needs a label ("order 47110", "单号…"), another labelled
+one beside it ("orders 47110 and 47111"), or a strict shape.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from closedloop.core.detectors import DATE, Span, is_product, lowered
+
+_PAPER = (
+    r"orders?|tracking|reference|ref|invoice|shipment|parcel|waybill|awb|ticket|case|booking"
+    r"|confirmation|reservation|rma|return|claim|po|dhl|ups|usps|fedex|dpd|gls|evri|hermes"
+    r"|transaction|txn|receipt|label|package|consignment|delivery|dispatch|payment|refund|quote"
+    r"|incident|request|complaint|pnr|policy|contract|subscription|membership"
+    r"|bestell(?:ung|nummer)|sendung(?:snummer)?|auftrag(?:snummer)?|rechnung(?:snummer)?|commande"
+)
+_CODE = (
+    r"(?=[a-z\-/_]{0,8}\d)[a-z\d](?:[a-z\d\-/_]*[a-z\d])"
+    r"(?:(?<=[ #:：]\d{4})(?: \d{4}){2,5}(?: \d{1,3})?)?"
+)
+# A prefix apart, "SR 1029384"; that it is of capitals, the text tells.
+# A prefix apart, "SR 1029384"; that it is of capitals, the text tells.
+_PREFIXED = r"(?:[a-z]{1,3} \d{5,}(?: \d{4}){0,4}|[a-z]{2} \d{4}(?: \d{4}){1,4}(?: \d{1,3})?)"
+# Behind an amount, which is no number of an order.
+_UNIT = (
+    r"[元块件个份天折%％]|[ ]?(?:元|块|个|件|份|(?:usd|eur|gbp|rmb|jpy|yuan|yen|dollars?|pounds?|euros?"
+    r"|points?|miles|km|pcs|pieces|items|times|people|days)\b)"
+)
+_LABELLED = re.compile(
+    rf"(?:\b(?:(?P<coded>booking|reservation|confirmation|pnr)|{_PAPER})\b[ _]*"
+    r"(?P<named>(?:(?:numbers?|num|no|nr|id|code|ref|reference)\b\.?|(?=[#＃]))(?:'s\b)?[ ]*"
+    r"(?:(?:is|was)\b)?"
+    r"|(?<=reference )is\b|(?<=ref )is\b|(?<=ticket )is\b|(?<=booking )is\b)?"
+    r"|(?P<zh>订单编号|订单号码?|运单编号|运单号码?|快递单号|物流单号|退货单号|单号|流水号|交易号|发票(?:号码?|代码)"
+    r"|凭证号|合同号|受理号|预约号|案件号|订单码)|订单)"
+    r"[ ]*[是为叫]?[ ]*[:：#＃=]?[ ]*(?:no\.[ ]?)?"
+    rf"(?P<number>{_PREFIXED}(?![\da-z])|{_CODE})(?![\da-z]|\.\d|{_UNIT})",
+)
+_LEAST_UNNAMED_DIGITS, _LEAST_NAMED_DIGITS = 5, 4
+_LEAST_CODE = 6  # signs
+# Whatever is numbered, "meter number 4471920" or "报修号BX88120", but for what is nobody's.
+_NUMBERED = re.compile(
+    r"(?:\b(?P<what>[a-z]+) (?:(?P<no>no)|numbers?|nr|id|ref|reference)\b(?:\.|'s\b)?[ ]*"
+    r"(?:(?:is|was)\b)?"
+    r"|(?P<was>[\u4e00-\u9fff]{1,2})(?:编号|账号|户号|单|号码?))"
+    r"[ ]*[是为]?[ ]*[:：#＃=]?[ ]*"
+    rf"(?P<number>{_CODE})(?![\da-z]|\.\d|{_UNIT})",
+)
+_LEAST_NUMBERED_DIGITS = 5
+_NOBODYS = frozenset(
+    "article batch barcode build bus cell chapter channel contact coupon discount ean episode error"
+    " fax firmware flight gate house isbn issue item kb lot mobile model movie offer otp page part"
+    " patch phone pin platform product promo promotion room row seat season section security"
+    " serial shoe size sku standard tel telephone train upc verification version voucher zip".split()
+)
+# "There is no 10000 of it."
+_HAS_NO = frozenset("are been do does got had has have is need s say says see there was want with".split())
+_NOBODYS_CHINESE = re.compile(r"[型货款批列券惠证码工色版尺微信众车牌楼房台门机话班]$|[菜简清账名]$")
+# One more of the same form beside a labelled one.
+_MORE = re.compile(
+    r"(?:[ ]?[,，、/&+;；][ ]?|[ ]?(?:and|or|und|和|跟|与|及|以及|还有)[ ]?){1,2}[#＃]?"
+    r"(?P<number>[A-Za-z]{0,5}[\-]?\d[A-Za-z\d\-/]{3,})(?![\dA-Za-z]|[.:]\d)"
+)
+_BARE = re.compile(
+    r"(?<![\dA-Za-z.,+\-])(?:\d{9,}|\d{3}-\d{7}-\d{7}|[A-Z]{1,4}-?\d{8,}(?:[A-Z]{2}\d*)?"
+    r"|[A-Z]{2,5}-?\d{7,}|[a-z]{1,4}\d{10,}|[A-Z]{1,5}\d{0,4}-\d{4,}-\d{4,}"
+    r"|(?=[A-Z\-]*(?:\d-?){7})[A-Z]{2,5}(?:-\d{2,}){2,}"
+    r"|(?:CASE|CS|INV|ORD(?:ER)?|REF|RMA|SUB|TKT|TXN)[\-/_](?=[A-Z\-/]*(?:\d[A-Z\-/]*){4})[A-Z\d\-/]*[A-Z\d]"
+    r"|(?<=[#＃])(?:\d{7,}|(?![\dA-F]{6}\b)[A-Z]{1,3}-?\d{4,})"
+    r"|(?=[A-Z]*\d+[A-Z])(?=(?:[A-Z]*\d){8})[A-Z\d]{13,34})"
+    r"(?![\dA-Za-z\-]|\.\d)"
+)
+# For speed: all of the above hold such a run.
+_MAYBE_BARE = re.compile(r"\d[A-Z\d\-]{6}|[#＃][\dA-Z]|[A-Z]{2}[\-/_][A-Z\d]")
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_LINK = re.compile(r"(?:https?://|www\.)[^\s<>\u4e00-\u9fff，。]+", re.IGNORECASE)
+
+
+def labelled_orders(text: str) -> Iterator[tuple[bool, Span]]:
+    """Find order, parcel and tracking numbers that a label announces.
+
+    Each comes with whether it is said to be a number ("order no. 4711") or stands behind the
+    mere word ("order 47110").
+    """
+    small = lowered(text)
+    for found in _LABELLED.finditer(small):
+        start, end = found.span("number")
+        if " " in text[start : start + 4] and not text[start : start + 1].isupper():
+            continue
+        number = text[start:end]
+        named = any(found[each] is not None for each in ("named", "coded", "zh"))
+        digits = sum(sign.isdigit() for sign in number)
+        enough = digits >= (_LEAST_NAMED_DIGITS if named else _LEAST_UNNAMED_DIGITS)
+        if named and not enough:  # of letters, with a few digits between
+            enough = digits > 1 and len(number) >= _LEAST_CODE and number == number.upper()
+        if enough and not DATE.fullmatch(number):
+            yield named, Span(start, end, "order")
+            for more in _more(text, number, end):
+                yield named, more
+
+
+def numbered(text: str) -> Iterator[Span]:
+    """Find numbers of accounts, meters, contracts, … that the word "number" announces."""
+    for found in _NUMBERED.finditer(lowered(text)):
+        if found["what"] in _NOBODYS or (found["was"] and _NOBODYS_CHINESE.search(found["was"])):
+            continue
+        start, end = found.span("number")
+        number = text[start:end]
+        if found["no"] and (found["what"] in _HAS_NO or number != number.upper()):
+            continue
+        enough = sum(sign.isdigit() for sign in number) >= _LEAST_NUMBERED_DIGITS
+        if enough and not DATE.match(number) and not is_product(text, start):
+            yield Span(start, end, "order")
+
+
+def _more(text: str, number: str, end: int) -> Iterator[Span]:
+    """Find the rest of a list of numbers that are written alike."""
+    while (found := _MORE.match(text, end)) and _alike(number, found["number"]):
+        end = found.end()
+        yield Span(found.start("number"), end, "order")
+
+
+def _alike(number: str, other: str) -> bool:
+    prefix = number[: len(number) - len(number.lstrip(_LETTERS))]
+    return len(number) == len(other) and other.startswith(prefix)
+
+
+def bare_orders(text: str) -> Iterator[Span]:
+    """Find long numbers that look like order numbers, with nothing to say what they are."""
+    if not _MAYBE_BARE.search(text):
+        return
+    links = [found.span() for found in _LINK.finditer(text)] if "/" in text or "www" in text else []
+    for found in _BARE.finditer(text):
+        inside = any(start <= found.start() < end for start, end in links)
+        if not inside and not is_product(text, found.start()):
+            yield Span(found.start(), found.end(), "order")
