@@ -39,13 +39,14 @@ _OLD_RESIDENT_ID = re.compile(
 _RESIDENT_ID_NAMED = re.compile(r"身份|证件|[老旧]证|证号|代证|\bids?\b(?! ?:)", re.IGNORECASE)
 # Groups of digits with one separator throughout; which of them are a number, the digits tell.
 _CARD = re.compile(
-    r"(?<![\dA-Za-z])(?<!\d[ -])[2-6]\d{3,18}(?:([ -])\d{3,13}(?:\1\d{1,5}){0,3})?(?![\dA-Za-z])"
+    r"(?<![\dA-Za-z+])(?<!\d[ -])[2-6]\d{3,18}(?:([ -])\d{3,13}(?:\1\d{1,5}){0,3})?(?![\dA-Za-z])"
 )
 _CARD_LENGTHS = range(13, 20)
 # The leading digits that issuers of payment cards have: 2221-2720, 3, 4, 5, 6.
 _CARD_ISSUER = re.compile(r"[3-6]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)")
 _CARD_AMERICAN = re.compile(r"3[04-9]|35")
 _IBAN_HEAD = re.compile(r"(?<![0-9A-Za-z])[A-Za-z]{2}\d\d(?=[ -]?[0-9A-Za-z])")
+_WORDS = re.compile(r"[ -][a-z]{1,3}[ -]|[ -][a-z]{5,}")
 # Length of an IBAN by country (ISO 13616 registry).
 _IBAN_LENGTH = {
     country: int(length)
@@ -114,7 +115,8 @@ def _is_card(digits: str, *, grouped: bool) -> bool:
     if len(digits) not in _CARD_LENGTHS or not _CARD_ISSUER.match(digits):
         return False
     # 13 to 15 digits are the length of much else; only some issuers have them.
-    return len(digits) >= 16 or digits[0] == "4" or bool(_CARD_AMERICAN.match(digits)) or grouped
+    visa = digits[0] == "4" and len(digits) == _CARD_LENGTHS.start
+    return len(digits) >= 16 or visa or bool(_CARD_AMERICAN.match(digits)) or grouped
 
 
 def ibans(text: str) -> Iterator[Span]:
@@ -134,6 +136,8 @@ def ibans(text: str) -> Iterator[Span]:
             place += 1
         follows = text[place : place + 1]
         whole = len(number) == length and not (follows.isascii() and follows.isalnum())
+        # Words of a sentence are no groups of a number: "SO56610242 has not arrived".
+        whole = whole and not _WORDS.search(text, found.start(), place)
         if whole and _is_iban(number):
             end = place
             yield Span(found.start(), place, "iban")

@@ -27,7 +27,7 @@ _CODE = (
 _PREFIXED = r"(?:[a-z]{1,3} \d{5,}(?: \d{4}){0,4}|[a-z]{2} \d{4}(?: \d{4}){1,4}(?: \d{1,3})?)"
 # Behind an amount, which is no number of an order.
 _UNIT = (
-    r"[元块件个份天折%％]|[ ]?(?:元|块|个|件|份|(?:usd|eur|gbp|rmb|jpy|yuan|yen|dollars?|pounds?|euros?"
+    r"[元块件个份天折人位次名克斤米%％]|[ ]?(?:元|块|个|件|份|(?:usd|eur|gbp|rmb|jpy|yuan|yen|dollars?|pounds?|euros?"
     r"|points?|miles|km|pcs|pieces|items|times|people|days)\b)"
 )
 _LABELLED = re.compile(
@@ -63,7 +63,7 @@ _NOBODYS_CHINESE = re.compile(r"[型货款批列券惠证码工色版尺微信�
 # One more of the same form beside a labelled one.
 _MORE = re.compile(
     r"(?:[ ]?[,，、/&+;；][ ]?|[ ]?(?:and|or|und|和|跟|与|及|以及|还有)[ ]?){1,2}[#＃]?"
-    r"(?P<number>[A-Za-z]{0,5}[\-]?\d[A-Za-z\d\-/]{3,})(?![\dA-Za-z]|[.:]\d)"
+    rf"(?P<number>[A-Za-z]{{0,5}}[\-]?\d[A-Za-z\d\-/]{{3,}})(?![\dA-Za-z]|[.:]\d|{_UNIT})"
 )
 _BARE = re.compile(
     r"(?<![\dA-Za-z.,+\-])(?:\d{9,}|\d{3}-\d{7}-\d{7}|[A-Z]{1,4}-?\d{8,}(?:[A-Z]{2}\d*)?"
@@ -76,6 +76,7 @@ _BARE = re.compile(
 )
 # For speed: all of the above hold such a run.
 _MAYBE_BARE = re.compile(r"\d[A-Z\d\-]{6}|[#＃][\dA-Z]|[A-Z]{2}[\-/_][A-Z\d]")
+_SIGN = re.compile(r"[A-Za-z\d]")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _LINK = re.compile(r"(?:https?://|www\.)[^\s<>\u4e00-\u9fff，。]+", re.IGNORECASE)
 
@@ -126,7 +127,13 @@ def _more(text: str, number: str, end: int) -> Iterator[Span]:
 
 def _alike(number: str, other: str) -> bool:
     prefix = number[: len(number) - len(number.lstrip(_LETTERS))]
-    return len(number) == len(other) and other.startswith(prefix)
+    other_form = _SIGN.sub("0", other)
+    return (
+        other.startswith(prefix)
+        and other_form == _SIGN.sub("0", number)
+        and other.isdigit() == number.isdigit()
+        and not DATE.fullmatch(other)
+    )
 
 
 def bare_orders(text: str) -> Iterator[Span]:

@@ -197,12 +197,10 @@ def _joined_addresses(found: list[tuple[int, Span]]) -> list[tuple[int, Span]]:
 
 
 def _rest(address: Span, others: list[Span]) -> Span:
-    """Return the longest part of an address that no stronger span claims."""
-    start, end = address.start, address.end
-    for other in others:
-        if other.start < end and start < other.end:
-            if other.start - start > end - other.end:
-                end = other.start
-            else:
-                start = other.end
-    return Span(start, end, "address") if end - start > _LEAST_ADDRESS else Span(end, end, "address")
+    """Return an address up to the first stronger span in it; without its head it is none."""
+    end = min(
+        (other.start for other in others if address.start < other.start < address.end),
+        default=address.end,
+    )
+    short = end < address.end and end - address.start < _LEAST_ADDRESS
+    return Span(end if short else address.start, end, "address")
