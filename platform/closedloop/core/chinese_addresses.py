@@ -27,6 +27,8 @@ _AREA = (
     rf"(?P<district>{_HAN}{{1,6}}?(?:区|县|镇|乡|旗|街道))? ?"
 )
 _ROAD = r"(?:路|街|大道|道|巷|弄|胡同|里)"
+# A number between others: "甲12号" lies beside "12号".
+_HOUSE_SIGN = r"[甲乙丙丁戊附临新东南西北]"
 _COUNT = r"(?:[0-9]{1,3}|[一二三四五六七八九十]{1,2})"
 _BUILDING = r"(?:号楼|号院|栋|幢|座|#楼?)"
 _NO_AMOUNT = r"(?![0-9元块个件人天分年月日米])"
@@ -41,7 +43,8 @@ _UNIT = (
 _POST = r"(?: [0-9]{6}(?![0-9元]))?"
 _CHINESE_HOUSE = re.compile(
     _AREA + rf"{_HAN}{{1,12}}?(?:{_ROAD}|村)(?:[东南西北中一二三四五六七八九十]{{1,2}}段)? ?"
-    r"(?:[0-9]{1,5}(?:-[0-9]{1,4})?(?:号院|号楼|号|弄|巷|栋|幢|座)|[A-Za-z]座)"
+    rf"(?:{_ESTATE})?(?:{_HOUSE_SIGN}?[0-9]{{1,5}}(?:[、\-][0-9]{{1,4}})?(?:号院|号楼|号|弄|巷|栋|幢|座)"
+    rf"|{_HOUSE_SIGN}[一二三四五六七八九十]{{1,3}}号|[A-Za-z]座)"
     rf"(?:{_ESTATE}(?!{_HAN}*?[0-9]{{1,4}}(?:号楼|栋|幢|座|室)))?"
     rf"(?:[\u4e00-\u9fffA-Z]{{0,12}}?{_UNIT})*"
     rf"(?:{_HAN}{{0,6}}(?<=[元栋幢座号楼寓厦层门])(?:[0-9]{{3,4}}{_NO_AMOUNT}|[0-9]{{1,2}}[A-Z])"
@@ -75,7 +78,7 @@ _CHINESE_DASHED = re.compile(
 _CHINESE_REST = re.compile(
     rf"(?: ?{_NAME_SIGN}{{0,10}}?(?:{_UNIT}(?!{_HAN}*?[时点])|[一二三四五六七八九十]{{1,3}}(?:号?楼|层|单元|期|[栋座])"
     rf"|[0-9]{{1,3}}(?:-[0-9]{{1,4}}){{1,3}}(?![0-9\-]){_NO_AMOUNT}|[0-9]{{1,3}}[组队社](?!团)"
-    rf"|[A-Z][0-9]{{0,2}}[座栋区馆]|(?<=[座栋幢楼层元])[A-Z]?[0-9]{{2,4}}{_NO_AMOUNT}"
+    rf"|[A-Z][0-9]{{0,2}}[座栋区馆]|(?<=[座栋幢楼层元])[A-Z]{{0,2}}[0-9]{{1,4}}[A-Z]?(?:-[0-9]{{1,4}})?(?![0-9]){_NO_AMOUNT}"
     rf"|(?<=[\u4e00-\u9fff])B[0-9]{{1,2}}(?![0-9A-Za-z])))+[室户号]?"
 )
 _VILLAGE_SIGN = re.compile(r"[村屯寨庄]")
@@ -94,6 +97,15 @@ _CHINESE_STREET = re.compile(
 # "香港中路" is a street.
 _PROVINCE_NAMED = re.compile(rf"(?:{_PROVINCE})(?![东南西北中一二三四]{{0,2}}(?:路|街|大道))")
 _LEAD_IN_CHARS = 18
+_OF_AN_ADDRESS = re.compile(r"[0-9路街号]")
+# Areas by use, not by name.
+_AFTER_A_DAY = frozenset("上下中之以到前发后左才早晚能送")
+# What is ahead of an address.
+_SAYS_WHERE = re.compile(r"(?:地址|住|寄到?|送到?|[在是：:])[是在：: ]*$|^\s*$")
+_NO_DISTRICT = re.compile(
+    r"(?:小|社|园|校|地|景|片|专|分|郊|山|市|特|厂|库|营业|办公|生活|服务|休息|候机|北|南|东|西|辖|某|全|本|一|二|三|四|五|六|[A-Z])区$"
+    r"|[乡旗]$|街道$|古镇$|小镇$"
+)
 # What people say ahead of an address without a province; an address starts after the last one.
 _LEAD_IN = re.compile(
     r"^.{0,12}(?:地址|寄到|寄回|送到|发到|改成|换到|换成|改到|住在|[是到在住寄送：])(?=..)"
@@ -112,13 +124,17 @@ def chinese_addresses(text: str) -> Iterator[Span]:
     for found in _CHINESE_DASHED.finditer(text) if "-" in text else ():
         yield _address(found)
     for found in _CHINESE_PLACED.finditer(text):
-        if found["district"] and (found["province"] or found["city"]):
-            yield _address(found)
+        district, placed = found["district"], found["province"] or found["city"]
+        if district and (placed or not _NO_DISTRICT.search(district)):
+            # "发货3号到" is a day.
+            if placed or text[found.end() : found.end() + 1] not in _AFTER_A_DAY:
+                yield _address(found)
     villages = _CHINESE_VILLAGE.finditer(text) if _VILLAGE_SIGN.search(text) else ()
     for found in villages:
         groups = found.groupdict()
         placed = groups["town"] and (groups["city"] or groups["district"])
-        if groups["group"] or placed or (groups["city"] and groups["district"]):
+        alone = groups["town"] and _SAYS_WHERE.search(text, 0, found.start("town"))
+        if groups["group"] or placed or alone or (groups["city"] and groups["district"]):
             yield _address(found)
     for found in _CHINESE_CROSSING.finditer(text) if "口" in text or "交汇" in text else ():
         yield _address(found)
@@ -131,7 +147,8 @@ def _address(found: re.Match[str]) -> Span:
     """Leave out what the sentence says ahead of the address, take in what follows it."""
     start = found.start()
     named = _PROVINCE_NAMED.search(found[0], 0, _LEAD_IN_CHARS)
-    if named:
+    # Not in "亮马桥路39号上海中心".
+    if named and not _OF_AN_ADDRESS.search(found[0], 0, named.start()):
         start += named.start()
     elif lead_in := _LEAD_IN.match(found[0]):
         start += lead_in.end()

@@ -53,9 +53,9 @@ _NUMBERED = re.compile(
 _LEAST_NUMBERED_DIGITS = 5
 _NOBODYS = frozenset(
     "article batch barcode build bus cell chapter channel contact coupon discount ean episode error"
-    " fax firmware flight gate house isbn issue item kb lot mobile model movie offer otp page part"
+    " fax firmware flight gate hotline house isbn issue item kb landline lot mobile model movie offer otp page part"
     " patch phone pin platform product promo promotion room row seat season section security"
-    " serial shoe size sku standard tel telephone train upc verification version voucher zip".split()
+    " serial service shoe size sku staff standard tel telephone train upc verification version voucher zip".split()
 )
 # "There is no 10000 of it."
 _HAS_NO = frozenset("are been do does got had has have is need s say says see there was want with".split())
@@ -70,7 +70,7 @@ _BARE = re.compile(
     r"|[A-Z]{2,5}-?\d{7,}|[a-z]{1,4}\d{10,}|[A-Z]{1,5}\d{0,4}-\d{4,}-\d{4,}"
     r"|(?=[A-Z\-]*(?:\d-?){7})[A-Z]{2,5}(?:-\d{2,}){2,}"
     r"|(?:CASE|CS|INV|ORD(?:ER)?|REF|RMA|SUB|TKT|TXN)[\-/_](?=[A-Z\-/]*(?:\d[A-Z\-/]*){4})[A-Z\d\-/]*[A-Z\d]"
-    r"|(?<=[#＃])(?:\d{7,}|(?![\dA-F]{6}\b)[A-Z]{1,3}-?\d{4,})"
+    r"|(?<=[#＃])(?:\d{7,}(?![\u4e00-\u9fff])|(?![\dA-F]{6}\b)[A-Z]{1,3}-?\d{4,})"
     r"|(?=[A-Z]*\d+[A-Z])(?=(?:[A-Z]*\d){8})[A-Z\d]{13,34})"
     r"(?![\dA-Za-z\-]|\.\d)"
 )

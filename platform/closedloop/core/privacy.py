@@ -63,7 +63,7 @@ _POSTED = re.compile(
 )
 # Of streets and boxes that end in a number.
 _STREET_SIGNS = ("tr.", "traße", "trasse", "ox ", "OX ")
-_CHINESE_STREET = re.compile(r"[路街道巷弄村里同栋幢座楼屯寨庄塔]")
+_CHINESE_STREET = re.compile(r"[路街道巷弄村里同栋幢座楼屯寨庄塔]|[0-9][号期-]")
 
 # Detectors of numbers with the strength of their proof: long check digits beat a number's
 # name, that beats one digit of Luhn's, this a mere label, that a numbering plan, this a shape.

@@ -47,6 +47,7 @@ _GROUPED_PLANS = ("ES", "PT", "PL", "CZ")
 _ALONE = re.compile(r"\s*(?P<number>[2-9]\d{3}[ \-]\d{4}|[2-9]\d(?: \d\d){3})[\s.]*")
 _ALONE_PLANS = ("HK", "SG", "DK", "NO")
 _BARE_PHONE = re.compile(r"(?<![\dA-Za-z.\-])(?<!\d )1?[2-9]\d{9}(?![\dA-Za-z\-])")
+_BARE_LOCAL = re.compile(r"(?<![\dA-Za-z.#\-])(?!20[0-3]\d(?:0[1-9]|1[0-2])[0-3])[2-8]\d{7}(?![\dA-Za-z\-元块]|\.\d)")
 _FOREIGN_PHONE = re.compile(r"(?<![\dA-Za-z])(?:\+|00)[1-9](?:[ .\-]?\(?\d\)?){6,16}(?!\d)")
 _NATIONAL_PHONE = re.compile(
     r"(?<![\dA-Za-z.\-/:])(?<!\d )(?:0\d(?:\.\d\d){4}(?!\.?\d)"
@@ -66,7 +67,7 @@ _NAMED_PHONE = re.compile(
     r"(?:号码?|[是为:：我给到 ]"
     r"|改成|变更|换成)*)"
     r"(?P<number>\+?(?:(?<!\d)1[3-9](?:[ .\-]?\d){9}|\(?\d{2,}(?:\)? ?[ .\-/]\(?\d{2,}){0,4}))"
-    rf"(?![\d:%/\-]|[.,]\d|[元个件块]){_EXTENSION}",
+    rf"(?![\d:%/\-]|[.,]\d(?!\d{{6}})|[元个件块]){_EXTENSION}",
 )
 _NAMED_DIGITS = range(7, 14)
 _LEAST_UNGROUPED = 8  # fewer in one go are a count or a code
@@ -101,6 +102,8 @@ def phones(text: str) -> Iterator[Span]:
             yield Span(found.start("number"), found.end(), "phone")
     # "not ..., it is ...": a text about one is about another.
     for found in _BARE_PHONE.finditer(text) if named else ():
+        yield Span(found.start(), found.end(), "phone")
+    for found in _BARE_LOCAL.finditer(text) if named or "电话" in text or "座机" in text else ():
         yield Span(found.start(), found.end(), "phone")
     for found in _FOREIGN_PHONE.finditer(text) if "+" in text or "00" in text else ():
         number = found[0]
