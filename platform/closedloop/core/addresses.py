@@ -90,7 +90,7 @@ _SOUTHERN_STREET = re.compile(
     r"(?<![\w.])(?:Rua|Av(?:enida|da\.|\.)|Calle|Carrer|Paseo|Travessa|Praça)"
     r"(?: (?:de|da|do|dos|la|las|los|del|[A-ZÀ-Þ][\wÀ-ÿ'.\-]*)){1,5},? (?:n[º°.] ?)?\d{1,5}(?!\d|[.,:]\d)"
 )
-_SOUTHERN_SIGN = re.compile(r"\b(?:rua|av|avenida|avda|calle|carrer|paseo|travessa|praça)\b")
+_SOUTHERN_SIGNS = ("rua ", "av. ", "avda", "avenida", "calle ", "carrer ", "paseo ", "travessa", "praça")
 _DOOR_SIGN = re.compile(r"\b(?:flat|flt|rm|room|unit|shop|suite|apartment|apt|blo?c?k|tower|floor|fl)\b|/f\b")
 _STREET_SIGN = re.compile(
     r" (?:street|str|st|road|rd|avenue|ave|boulevard|blvd|lane|ln|drive|dr|highway|hwy|square|sq"
@@ -128,7 +128,7 @@ def _streets(text: str) -> Iterator[Span]:
     for found in _DOOR_CHAIN.finditer(text) if "," in text else ():
         yield Span(found.start(), found.end(), "address")
     yield from doors(text) if "," in text and _DOOR_SIGN.search(lowered) else ()
-    for found in _SOUTHERN_STREET.finditer(text) if _SOUTHERN_SIGN.search(lowered) else ():
+    for found in _SOUTHERN_STREET.finditer(text) if _has_any(lowered, _SOUTHERN_SIGNS) else ():
         yield Span(found.start(), found.end(), "address")
     for found in _FRENCH_STREET.finditer(text) if _FRENCH_SIGN.search(lowered) else ():
         if found["post"] or _FRENCH_SURE.search(found[0]):
@@ -139,4 +139,4 @@ def _streets(text: str) -> Iterator[Span]:
 
 
 def _has_any(text: str, signs: tuple[str, ...]) -> bool:
-    return any(sign in text for sign in signs)
+    return any(map(text.__contains__, signs))

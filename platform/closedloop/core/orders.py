@@ -51,6 +51,7 @@ _NUMBERED = re.compile(
     rf"(?P<number>{_CODE})(?![\da-z]|\.\d|{_UNIT})",
 )
 _LEAST_NUMBERED_DIGITS = 5
+_NUMBER_SIGNS = (" no", " num", " nr", " id", " ref", "号", "单")
 _NOBODYS = frozenset(
     "article batch barcode build bus cell chapter channel contact coupon discount ean episode error"
     " fax firmware flight gate hotline house isbn issue item kb landline lot mobile model movie offer otp page part"
@@ -74,8 +75,10 @@ _BARE = re.compile(
     r"|(?=[A-Z]*\d+[A-Z])(?=(?:[A-Z]*\d){8})[A-Z\d]{13,34})"
     r"(?![\dA-Za-z\-]|\.\d)"
 )
-# For speed: all of the above hold such a run.
-_MAYBE_BARE = re.compile(r"\d[A-Z\d\-]{6}|[#＃][\dA-Z]|[A-Z]{2}[\-/_][A-Z\d]")
+# For speed: all of the above hold one of these.
+_MAYBE_BARE = re.compile(r"\d[A-Z\d\-]{6}")
+_MAYBE_CODE = re.compile(r"[#＃][\dA-Z]|[A-Z]{2}[\-/_][A-Z\d]")
+_CODE_SIGNS = ("#", "-", "/", "_", "＃")
 _SIGN = re.compile(r"[A-Za-z\d]")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _LINK = re.compile(r"(?:https?://|www\.)[^\s<>\u4e00-\u9fff，。]+", re.IGNORECASE)
@@ -106,7 +109,8 @@ def labelled_orders(text: str) -> Iterator[tuple[bool, Span]]:
 
 def numbered(text: str) -> Iterator[Span]:
     """Find numbers of accounts, meters, contracts, … that the word "number" announces."""
-    for found in _NUMBERED.finditer(lowered(text)):
+    small = lowered(text)
+    for found in _NUMBERED.finditer(small) if any(map(small.__contains__, _NUMBER_SIGNS)) else ():
         if found["what"] in _NOBODYS or (found["was"] and _NOBODYS_CHINESE.search(found["was"])):
             continue
         start, end = found.span("number")
@@ -138,7 +142,9 @@ def _alike(number: str, other: str) -> bool:
 
 def bare_orders(text: str) -> Iterator[Span]:
     """Find long numbers that look like order numbers, with nothing to say what they are."""
-    if not _MAYBE_BARE.search(text):
+    if not _MAYBE_BARE.search(text) and not (
+        any(map(text.__contains__, _CODE_SIGNS)) and _MAYBE_CODE.search(text)
+    ):
         return
     links = [found.span() for found in _LINK.finditer(text)] if "/" in text or "www" in text else []
     for found in _BARE.finditer(text):

@@ -63,7 +63,9 @@ _POSTED = re.compile(
 )
 # Of streets and boxes that end in a number.
 _STREET_SIGNS = ("tr.", "traße", "trasse", "ox ", "OX ")
-_CHINESE_STREET = re.compile(r"[路街道巷弄村里同栋幢座楼屯寨庄塔]|[0-9][号期-]")
+_CHINESE_STREET = re.compile(r"[路街道巷弄村里同栋幢座楼屯寨庄塔]")
+# Of houses without a street: in a district, or by their dashes.
+_CHINESE_HOUSE = re.compile(r"[区县镇乡].{1,24}?[0-9]号|[0-9]-[0-9]{1,2}-[0-9]{3}")
 
 # Detectors of numbers with the strength of their proof: long check digits beat a number's
 # name, that beats one digit of Luhn's, this a mere label, that a numbering plan, this a shape.
@@ -98,7 +100,8 @@ def find_pii(text: str) -> tuple[Span, ...]:
     spells = spelled.may_hold(text)
     if not spells and not _CUE.search(text):
         return ()
-    if _WIDE.search(text):
+    ascii_only = text.isascii()
+    if not ascii_only and _WIDE.search(text):
         text = text.translate(_NARROW)
     found: list[tuple[int, Span]] = []
     if "@" in text:
@@ -113,11 +116,11 @@ def find_pii(text: str) -> tuple[Span, ...]:
     if _TOKEN.search(text):
         found += [(6 if named else 4, span) for named, span in orders.labelled_orders(text)]
         found += [(2, span) for span in orders.numbered(text)]
-    if _ENGLISH_STREET.search(text) or any(sign in text for sign in _STREET_SIGNS):
+    if _ENGLISH_STREET.search(text) or any(map(text.__contains__, _STREET_SIGNS)):
         found += [(2, span) for span in addresses.streets(text)]
     if posted := _POSTED.search(text):
         found += [(5, span) for span in postcodes.posted(text, posted.start())]
-    if _CHINESE_STREET.search(text):
+    if not ascii_only and (_CHINESE_STREET.search(text) or _CHINESE_HOUSE.search(text)):
         found += [(2, span) for span in chinese_addresses.chinese_addresses(text)]
     if len(found) < 2:
         return tuple(span for _, span in found)
@@ -184,9 +187,11 @@ def _without_overlaps(found: list[tuple[int, Span]]) -> tuple[Span, ...]:
 
 def _joined_addresses(found: list[tuple[int, Span]]) -> list[tuple[int, Span]]:
     """Join what detectors found of the same address."""
+    of_addresses = sorted((span, strength) for strength, span in found if span.kind == "address")
+    if len(of_addresses) < 2:
+        return found
     joined = [each for each in found if each[1].kind != "address"]
-    addresses_found = sorted(each[::-1] for each in found if each[1].kind == "address")
-    for span, strength in addresses_found:
+    for span, strength in of_addresses:
         last = joined[-1] if joined else None
         if last and last[1].kind == "address" and span.start < last[1].end:
             end = max(last[1].end, span.end)

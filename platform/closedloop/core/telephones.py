@@ -45,6 +45,7 @@ _GROUPED_PHONE = re.compile(
 _GROUPED_PLANS = ("ES", "PT", "PL", "CZ")
 # No more in a whole turn: what else should it be?
 _ALONE = re.compile(r"\s*(?P<number>[2-9]\d{3}[ \-]\d{4}|[2-9]\d(?: \d\d){3})[\s.]*")
+_ALONE_CHARS = 20
 _ALONE_PLANS = ("HK", "SG", "DK", "NO")
 _BARE_PHONE = re.compile(r"(?<![\dA-Za-z.\-])(?<!\d )1?[2-9]\d{9}(?![\dA-Za-z\-])")
 _BARE_LOCAL = re.compile(r"(?<![\dA-Za-z.#\-])(?!20[0-3]\d(?:0[1-9]|1[0-2])[0-3])[2-8]\d{7}(?![\dA-Za-z\-元块]|\.\d)")
@@ -76,19 +77,21 @@ _NATIONAL_PLANS = ("GB", "DE", "FR", "CN", "IT", "ES", "NL", "IE", "AU", "JP")
 
 def phones(text: str) -> Iterator[Span]:
     """Find telephone numbers: Chinese, American, and international or national ones of Europe."""
+    chinese = set()
     for found in _CHINESE_PHONE.finditer(text):
+        chinese.add(found.start())
         yield Span(found.start(), found.end(), "phone")
     for found in _AMERICAN_PHONE.finditer(text):
         yield Span(found.start(), found.end(), "phone")
     for found in _SHARED_PHONE.finditer(text):
         yield Span(found.start(), found.end(), "phone")
     for found in _BARE_PHONE.finditer(text):
-        if _in_plan(found[0], ("US",)):
+        if found.start() not in chinese and _in_plan(found[0], ("US",)):
             yield Span(found.start(), found.end(), "phone")
     for found in _GROUPED_PHONE.finditer(text):
         if _in_plan(found[0], _GROUPED_PLANS):
             yield Span(found.start(), found.end(), "phone")
-    if (alone := _ALONE.fullmatch(text)) and _in_plan(alone["number"], _ALONE_PLANS):
+    if (alone := len(text) < _ALONE_CHARS and _ALONE.fullmatch(text)) and _in_plan(alone["number"], _ALONE_PLANS):
         yield Span(*alone.span("number"), "phone")
     named = False
     for found in _NAMED_PHONE.finditer(lowered(text)):
