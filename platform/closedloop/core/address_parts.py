@@ -31,20 +31,24 @@ LAND = rf"(?:(?i:{_LANDS})|H\.?K\.?|N\.T\.|U\.?K\.?|U\.?S\.?A?\.?|U\.?A\.?E\.?)(
 # What begins another sentence or names another number, though a capital be at its head.
 _STOP = (
     r"(?!(?i:account|after|also|and|apr\w*|ask|aug\w*|before|between|but|call|can|card|cell|cheers|claim"
-    r"|contact|could|dear|dec\w*|do|e-?mail|feb\w*|friday|from|he|hello|hey|hi|how|i|iban|if|invoice|is|it"
+    r"|contact|could|dear|dec\w*|do|e-?mail|feb\w*|friday|from|he|hello|hey|hi|her|his|how|i|iban"
+    r"|if|invoice|is|it"
     r"|jan\w*|july?|june?|leave|mail|mob\w*|monday|my|name|no|not|nov\w*|oct\w*|or|order\w*"
-    r"|parcel|phone|pls|plz|please|post ?code|ref\w*|regards|ring|saturday|sep\w*|she|sunday|tel"
-    r"|thanks?|that|the|they|this|thursday|thx|ticket|today|tomorrow|tracking|tuesday|until|was|we|wednesday"
+    r"|parcel|phone|pls|plz|please|post ?code|ref\w*|regards|ring|saturday|sep\w*|she|so|sorry"
+    r"|sunday|tel\w*|thanks?|that|the|they|this|thursday|thx|ticket|today|tomorrow|tracking|tuesday"
+    r"|until|was|we|wednesday"
     r"|what|when|where|why|will|would|you|zip)\b)"
 )
-_WORD = r"[A-ZÀ-Þ][\wÀ-ÿ'’\-]*\.?"
+_WORD = r"(?:[A-ZÀ-Þ][\wÀ-ÿ'’\-]*|[A-Z][a-z]{0,2}\.)"
 _JOINT = r"(?:am|an der|bei|da|de|del|di|do|dos|im|la|le|les|of|on|sur|the|under|upon|y) "
 _PLACE = rf"{_STOP}{_WORD}(?: (?:{_JOINT}){{0,2}}{_STOP}{_WORD}){{0,3}}"
 _CODE = (
-    r"(?:\d{5}(?:-\d{4})?|\d{6}|[A-Z]{1,2}\d[\dA-Z]? ?\d[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d)(?![\w\-]|[.,:]\d)"
+    r"(?:\d{5}(?:-\d{4})?|\d{6}|[A-Z]{1,2}\d[\dA-Z]? ?\d[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d)"
+    r"(?![\w\-]|[.,:]\d)"
 )
 _FOLLOWS = (
-    r"(?=\s*(?:$|[,.;:!?()\n，。；、！？\u4e00-\u9fff])| (?:and|as|asap|at|but|before|by|for|from|if|instead|is|isn|near|not"
+    r"(?=\s*(?:$|[,.;:!?()\n，。；、！？\u4e00-\u9fff])"
+    r"| (?:and|as|asap|at|but|before|by|for|from|if|instead|is|isn|near|not"
     r"|now|on|or|please|pls|plz|since|thanks|thx|to|today|tomorrow|was|when|where|with)\b| -)"
 )
 DOOR = (
@@ -54,12 +58,14 @@ DOOR = (
     r"|(?:ground|first|second|third|top) floor\b|#\d{1,4}(?:-\d{1,4})?\b)\.?"
 )
 _HOUSE = (
-    rf"(?:{_STOP}{_WORD} ){{1,4}}(?:Apartments|Barn|Building|Cent(?:er|re)|Cottage|Court|Estate|Farm|Hall|Heights"
-    r"|House|Lodge|Manor|Mansions?|Mill|Plaza|Point|Rectory|Residenc(?:es?|y)|Towers?|Vicarage|Villas?"
+    rf"(?:{_STOP}{_WORD} ){{1,4}}"
+    r"(?:Apartments|Barn|Building|Cent(?:er|re)|Cottage|Court|Estate|Farm|Hall|Heights|House|Lodge|Manor|Mansions?|Mill|Plaza|Point|Rectory|Residenc(?:es?|y)|Towers?|Vicarage|Villas?"
     r"|Wharf|Works)(?: \d{1,2}| [A-Z])?\b"
 )
 _PART = rf"(?:{DOOR}|{_STOP}[A-ZÀ-Þ\d][\w'’.\-]*(?: (?:[A-ZÀ-Þ\d&][\w'’.\-]*|of|the)){{0,4}})"
-_AHEAD = re.compile(rf"(?<![\w'’&#.\-])(?:{DOOR}|{_HOUSE})(?:,? {DOOR}|, ?{_PART}){{0,5}}[ ,]{{1,2}}$")
+_AHEAD = re.compile(
+    rf"(?<![\w'’&#.\-])(?:{DOOR}|{_HOUSE})(?:,? {DOOR}|, ?{_PART}){{0,5}}[ ,]{{1,2}}$"
+)
 _AHEAD_CHARS = 100
 _BEHIND = re.compile(
     rf"(?: (?:Central|North|South|East|West)\b)?"
@@ -68,7 +74,8 @@ _BEHIND = re.compile(
     rf"|,? (?:(?:{STATES})\b(?!\.\w)|(?i:{STATE_NAMES})\b)(?!,? ?\d)"
     rf"|, (?i:{STATES})(?=\s*(?:$|[,.;!?\n]))"
     rf"|,? {_CODE}| {_JOINT}{_WORD}"
-    rf"|(?: ?, ?| ?\n ?| ){_PLACE}(?:{_FOLLOWS}|,? (?:{_CODE}|\d{{4}}(?![\w\-]|[.,:/]\d))|(?=,? (?:{STATES}|{LAND})\b))"
+    rf"|(?: ?, ?| ?\n ?|(?<!\.) ){_PLACE}"
+    rf"(?:{_FOLLOWS}|,? (?:{_CODE}|\d{{4}}(?![\w\-]|[.,:/]\d))|(?=,? (?:{STATES}|{LAND})\b))"
     r"){0,7}"
 )
 # Doors, floors and a building, without a street: two doors at least, or one and the country.

@@ -18,7 +18,7 @@ _STREET_WORD = (
     r"(?!(?:a|an|and|are|at|by|can|days?|did|do|for|from|he|hours?|i|in|is|it|items?|km|left|metres?|miles?"
     r"|minutes?|months?|my|of|off|on|or|orders?|pm|am|people|pieces?|she|stars?|the|they|times?|to|was|we"
     r"|weeks?|will|with|years?|you|lanes?(?= highway))\b)"
-    r"(?:[A-Za-z][A-Za-z'\-]*\.?|\d{1,3}(?:st|nd|rd|th))"
+    r"(?:[A-Za-z][A-Za-z'\-]*|[A-Za-z]{1,4}\.|\d{1,3}(?:st|nd|rd|th))"
 )
 _STREET_KIND = (
     r"(?:street|str|st|road|rd|avenue|ave|boulevard|blvd|lane|ln|drive|dr|highway|hwy|square|sq"
@@ -82,16 +82,30 @@ _FRENCH_STREET = re.compile(
 _FRENCH_SURE = re.compile(r"\brue\b| (?:de|du|des) |\bd'", re.IGNORECASE)
 _GERMAN_STREET = re.compile(
     r"(?<![\w.])[A-Za-zÄÖÜäöüß\-]{3,}(?:(?P<sure>stra(?:ß|ss)e|str\.)|weg|allee|platz|gasse|damm|ufer)"
-    r" ?\d{1,4} ?[a-z]?\b(?P<post>,? \d{5} [A-ZÄÖÜa-zäöüß]+|, (?-i:[A-ZÄÖÜ])[a-zäöüß]+(?=\s*(?:$|[,.;!?])))?",
+    r" ?\d{1,4} ?[a-z]?\b"
+    r"(?P<post>,? \d{5} [A-ZÄÖÜa-zäöüß]+|, (?-i:[A-ZÄÖÜ])[a-zäöüß]+(?=\s*(?:$|[,.;!?])))?",
     re.IGNORECASE,
 )
 # Spanish and Portuguese: the number last.
 _SOUTHERN_STREET = re.compile(
     r"(?<![\w.])(?:Rua|Av(?:enida|da\.|\.)|Calle|Carrer|Paseo|Travessa|Praça)"
-    r"(?: (?:de|da|do|dos|la|las|los|del|[A-ZÀ-Þ][\wÀ-ÿ'.\-]*)){1,5},? (?:n[º°.] ?)?\d{1,5}(?!\d|[.,:]\d)"
+    r"(?: (?:de|da|do|dos|la|las|los|del|[A-ZÀ-Þ][\wÀ-ÿ'.\-]*)){1,5},?"
+    r" (?:n[º°.] ?)?\d{1,5}(?!\d|[.,:]\d)"
 )
-_SOUTHERN_SIGNS = ("rua ", "av. ", "avda", "avenida", "calle ", "carrer ", "paseo ", "travessa", "praça")
-_DOOR_SIGN = re.compile(r"\b(?:flat|flt|rm|room|unit|shop|suite|apartment|apt|blo?c?k|tower|floor|fl)\b|/f\b")
+_SOUTHERN_SIGNS = (
+    "rua ",
+    "av. ",
+    "avda",
+    "avenida",
+    "calle ",
+    "carrer ",
+    "paseo ",
+    "travessa",
+    "praça",
+)
+_DOOR_SIGN = re.compile(
+    r"\b(?:flat|flt|rm|room|unit|shop|suite|apartment|apt|blo?c?k|tower|floor|fl)\b|/f\b"
+)
 _STREET_SIGN = re.compile(
     r" (?:street|str|st|road|rd|avenue|ave|boulevard|blvd|lane|ln|drive|dr|highway|hwy|square|sq"
     r"|terrace|crescent|court|ct|way|close|place|pl|park|parkway|gardens|row|walk|hill|mews|circle"

@@ -19,14 +19,19 @@ _PROVINCE = (
 _HAN = r"[\u4e00-\u9fff]"
 # Of a name, not of a sentence.
 _NAME_SIGN = (
-    r"(?:(?![不买了他们住但你再到吗和哪在好她帮我把无是有来没用的看给要请让说还这送那都麻])[\u4e00-\u9fff])"
+    r"(?:(?![不买了他们住但你再到吗和哪在好她帮我把无是有来没用的看给要请让说还这送那都麻])"
+    r"[\u4e00-\u9fff])"
 )
 _AREA = (
     rf"(?P<province>(?:{_PROVINCE})(?:省|市|(?:维吾尔|壮族|回族)?自治区|特别行政区)?)?"
     rf"(?P<city>(?:{_HAN}{{2,8}}?(?:自治州|地区|盟))?(?:{_HAN}{{2,5}}?市){{1,2}})?"
     rf"(?P<district>{_HAN}{{1,6}}?(?:区|县|镇|乡|旗|街道))? ?"
 )
-_ROAD = r"(?:路|街|大道|道|巷|弄|胡同|里)"
+# Not of "知道", "这里".
+_ROAD = (
+    r"(?:路|街|大道|(?<![公厚力报味大渠知管航赛跑轨通道难隧频])道|巷|弄|胡同"
+    r"|(?<![哪城家店心手那这])里)"
+)
 # A number between others: "甲12号" lies beside "12号".
 _HOUSE_SIGN = r"[甲乙丙丁戊附临新东南西北]"
 _COUNT = r"(?:[0-9]{1,3}|[一二三四五六七八九十]{1,2})"
@@ -78,8 +83,9 @@ _CHINESE_DASHED = re.compile(
 _CHINESE_REST = re.compile(
     rf"(?: ?{_NAME_SIGN}{{0,10}}?(?:{_UNIT}(?!{_HAN}*?[时点])|[一二三四五六七八九十]{{1,3}}(?:号?楼|层|单元|期|[栋座])"
     rf"|[0-9]{{1,3}}(?:-[0-9]{{1,4}}){{1,3}}(?![0-9\-]){_NO_AMOUNT}|[0-9]{{1,3}}[组队社](?!团)"
-    rf"|[A-Z][0-9]{{0,2}}[座栋区馆]|(?<=[座栋幢楼层元])[A-Z]{{0,2}}[0-9]{{1,4}}[A-Z]?(?:-[0-9]{{1,4}})?(?![0-9]){_NO_AMOUNT}"
-    rf"|(?<=[\u4e00-\u9fff])B[0-9]{{1,2}}(?![0-9A-Za-z])))+[室户号]?"
+    rf"|[A-Z][0-9]{{0,2}}[座栋区馆]"
+    rf"|(?<=[座栋幢楼层元])[A-Z]{{0,2}}[0-9]{{1,4}}[A-Z]?(?:-[0-9]{{1,4}})?(?![0-9]){_NO_AMOUNT}"
+    rf"|(?<=[\u4e00-\u9fff])B[0-9]{{1,2}}(?![0-9A-Za-z])))*(?:(?<=[0-9])[室户号])?(?:(?<=号)门(?!店))?"
 )
 _VILLAGE_SIGN = re.compile(r"[村屯寨庄]")
 _CHINESE_VILLAGE = re.compile(
@@ -103,7 +109,8 @@ _AFTER_A_DAY = frozenset("上下中之以到前发后左才早晚能送")
 # What is ahead of an address.
 _SAYS_WHERE = re.compile(r"(?:地址|住|寄到?|送到?|[在是：:])[是在：: ]*$|^\s*$")
 _NO_DISTRICT = re.compile(
-    r"(?:小|社|园|校|地|景|片|专|分|郊|山|市|特|厂|库|营业|办公|生活|服务|休息|候机|北|南|东|西|辖|某|全|本|一|二|三|四|五|六|[A-Z])区$"
+    r"(?:小|社|园|校|地|景|片|专|分|郊|山|市|特|厂|库|营业|办公|生活|服务|休息|候机"
+    r"|[北南东西辖某全本一二三四五六A-Z])区$"
     r"|[乡旗]$|街道$|古镇$|小镇$"
 )
 # What people say ahead of an address without a province; an address starts after the last one.
@@ -125,10 +132,10 @@ def chinese_addresses(text: str) -> Iterator[Span]:
         yield _address(found)
     for found in _CHINESE_PLACED.finditer(text):
         district, placed = found["district"], found["province"] or found["city"]
-        if district and (placed or not _NO_DISTRICT.search(district)):
-            # "发货3号到" is a day.
-            if placed or text[found.end() : found.end() + 1] not in _AFTER_A_DAY:
-                yield _address(found)
+        # "发货3号到" is a day.
+        day = text[found.end() : found.end() + 1] in _AFTER_A_DAY
+        if district and (placed or not (day or _NO_DISTRICT.search(district))):
+            yield _address(found)
     villages = _CHINESE_VILLAGE.finditer(text) if _VILLAGE_SIGN.search(text) else ()
     for found in villages:
         groups = found.groupdict()

@@ -19,7 +19,7 @@ _PAPER = (
     r"|bestell(?:ung|nummer)|sendung(?:snummer)?|auftrag(?:snummer)?|rechnung(?:snummer)?|commande"
 )
 _CODE = (
-    r"(?=[a-z\-/_]{0,8}\d)[a-z\d](?:[a-z\d\-/_]*[a-z\d])"
+    r"(?=[a-z\-/_]{0,12}\d)[a-z\d](?:[a-z\d\-/_]*[a-z\d])"
     r"(?:(?<=[ #:：]\d{4})(?: \d{4}){2,5}(?: \d{1,3})?)?"
 )
 # A prefix apart, "SR 1029384"; that it is of capitals, the text tells.
@@ -27,7 +27,8 @@ _CODE = (
 _PREFIXED = r"(?:[a-z]{1,3} \d{5,}(?: \d{4}){0,4}|[a-z]{2} \d{4}(?: \d{4}){1,4}(?: \d{1,3})?)"
 # Behind an amount, which is no number of an order.
 _UNIT = (
-    r"[元块件个份天折人位次名克斤米%％]|[ ]?(?:元|块|个|件|份|(?:usd|eur|gbp|rmb|jpy|yuan|yen|dollars?|pounds?|euros?"
+    r"[元块件个份天折人位次名克斤米%％]"
+    r"|[ ]?(?:元|块|个|件|份|(?:usd|eur|gbp|rmb|jpy|yuan|yen|dollars?|pounds?|euros?"
     r"|points?|miles|km|pcs|pieces|items|times|people|days)\b)"
 )
 _LABELLED = re.compile(
@@ -37,30 +38,36 @@ _LABELLED = re.compile(
     r"|(?<=reference )is\b|(?<=ref )is\b|(?<=ticket )is\b|(?<=booking )is\b)?"
     r"|(?P<zh>订单编号|订单号码?|运单编号|运单号码?|快递单号|物流单号|退货单号|单号|流水号|交易号|发票(?:号码?|代码)"
     r"|凭证号|合同号|受理号|预约号|案件号|订单码)|订单)"
-    r"[ ]*[是为叫]?[ ]*[:：#＃=]?[ ]*(?:no\.[ ]?)?"
+    r"[ ]*[是为叫]?[ ]*(?P<mark>[:：#＃=]?)[ ]*(?:no\.[ ]?)?"
     rf"(?P<number>{_PREFIXED}(?![\da-z])|{_CODE})(?![\da-z]|\.\d|{_UNIT})",
 )
 _LEAST_UNNAMED_DIGITS, _LEAST_NAMED_DIGITS = 5, 4
-_LEAST_CODE = 6  # signs
+_LEAST_CODE, _LEAST_MARKED_CODE = 6, 8  # signs
 # Whatever is numbered, "meter number 4471920" or "报修号BX88120", but for what is nobody's.
 _NUMBERED = re.compile(
     r"(?:\b(?P<what>[a-z]+) (?:(?P<no>no)|numbers?|nr|id|ref|reference)\b(?:\.|'s\b)?[ ]*"
     r"(?:(?:is|was)\b)?"
     r"|(?P<was>[\u4e00-\u9fff]{1,2})(?:编号|账号|户号|单|号码?))"
     r"[ ]*[是为]?[ ]*[:：#＃=]?[ ]*"
-    rf"(?P<number>{_CODE})(?![\da-z]|\.\d|{_UNIT})",
+    rf"(?P<number>{_PREFIXED}(?![\da-z])|{_CODE})(?![\da-z]|\.\d|{_UNIT})",
 )
 _LEAST_NUMBERED_DIGITS = 5
 _NUMBER_SIGNS = (" no", " num", " nr", " id", " ref", "号", "单")
-_NOBODYS = frozenset(
-    "article batch barcode build bus cell chapter channel contact coupon discount ean episode error"
-    " fax firmware flight gate hotline house isbn issue item kb landline lot mobile model movie offer otp page part"
-    " patch phone pin platform product promo promotion room row seat season section security"
-    " serial service shoe size sku staff standard tel telephone train upc verification version voucher zip".split()
+_NOBODYS = re.compile(
+    r"article|batch|barcode|build|bus|cell|chapter|channel|contact|coupon|discount|ean|episode|error"
+    r"|fax|firmware|flight|gate|hotline|house|isbn|issue|item|kb|landline|lot|mobile|model|movie"
+    r"|offer|otp|page|part|patch|phone|pin|platform|product|promo|promotion|room|row|seat|season"
+    r"|section|security|serial|service|shoe|size|sku|staff|standard|tel|telephone|train|upc"
+    r"|verification|version|voucher|zip"
 )
 # "There is no 10000 of it."
-_HAS_NO = frozenset("are been do does got had has have is need s say says see there was want with".split())
-_NOBODYS_CHINESE = re.compile(r"[型货款批列券惠证码工色版尺微信众车牌楼房台门机话班]$|[菜简清账名]$")
+_HAS_NO = re.compile(
+    r"an?|are|at|been|by|do|does|for|from|got|ha[ds]|have|how|in|is|need|of|on|s|says?|see|the|there"
+    r"|to|want|was|with"
+)
+_NOBODYS_CHINESE = re.compile(
+    r"[型货款批列券惠证码工色版尺微信众车牌楼房台门机话班]$|[菜简清账名]$"
+)
 # One more of the same form beside a labelled one.
 _MORE = re.compile(
     r"(?:[ ]?[,，、/&+;；][ ]?|[ ]?(?:and|or|und|和|跟|与|及|以及|还有)[ ]?){1,2}[#＃]?"
@@ -70,7 +77,8 @@ _BARE = re.compile(
     r"(?<![\dA-Za-z.,+\-])(?:\d{9,}|\d{3}-\d{7}-\d{7}|[A-Z]{1,4}-?\d{8,}(?:[A-Z]{2}\d*)?"
     r"|[A-Z]{2,5}-?\d{7,}|[a-z]{1,4}\d{10,}|[A-Z]{1,5}\d{0,4}-\d{4,}-\d{4,}"
     r"|(?=[A-Z\-]*(?:\d-?){7})[A-Z]{2,5}(?:-\d{2,}){2,}"
-    r"|(?:CASE|CS|INV|ORD(?:ER)?|REF|RMA|SUB|TKT|TXN)[\-/_](?=[A-Z\-/]*(?:\d[A-Z\-/]*){4})[A-Z\d\-/]*[A-Z\d]"
+    r"|(?:CASE|CS|INV|ORD(?:ER)?|REF|RMA|SUB|TKT|TXN)[\-/_](?=[A-Z\-/]*(?:\d[A-Z\-/]*){4})"
+    r"[A-Z\d\-/]*[A-Z\d]"
     r"|(?<=[#＃])(?:\d{7,}(?![\u4e00-\u9fff])|(?![\dA-F]{6}\b)[A-Z]{1,3}-?\d{4,})"
     r"|(?=[A-Z]*\d+[A-Z])(?=(?:[A-Z]*\d){8})[A-Z\d]{13,34})"
     r"(?![\dA-Za-z\-]|\.\d)"
@@ -99,8 +107,9 @@ def labelled_orders(text: str) -> Iterator[tuple[bool, Span]]:
         named = any(found[each] is not None for each in ("named", "coded", "zh"))
         digits = sum(sign.isdigit() for sign in number)
         enough = digits >= (_LEAST_NAMED_DIGITS if named else _LEAST_UNNAMED_DIGITS)
-        if named and not enough:  # of letters, with a few digits between
-            enough = digits > 1 and len(number) >= _LEAST_CODE and number == number.upper()
+        if not enough and number == number.upper():  # of letters, with a few digits between
+            least = _LEAST_CODE if named else _LEAST_MARKED_CODE if found["mark"] else len(text)
+            enough = digits > 1 and len(number) >= least
         if enough and not DATE.fullmatch(number):
             yield named, Span(start, end, "order")
             for more in _more(text, number, end):
@@ -111,13 +120,17 @@ def numbered(text: str) -> Iterator[Span]:
     """Find numbers of accounts, meters, contracts, … that the word "number" announces."""
     small = lowered(text)
     for found in _NUMBERED.finditer(small) if any(map(small.__contains__, _NUMBER_SIGNS)) else ():
-        if found["what"] in _NOBODYS or (found["was"] and _NOBODYS_CHINESE.search(found["was"])):
+        what, was = found["what"], found["was"]
+        if (what and _NOBODYS.fullmatch(what)) or (was and _NOBODYS_CHINESE.search(was)):
             continue
         start, end = found.span("number")
         number = text[start:end]
-        if found["no"] and (found["what"] in _HAS_NO or number != number.upper()):
+        if found["no"] and (_HAS_NO.fullmatch(what) or number != number.upper()):
             continue
-        enough = sum(sign.isdigit() for sign in number) >= _LEAST_NUMBERED_DIGITS
+        coded = number[0].isupper()
+        if " " in number and not coded:
+            continue
+        enough = sum(sign.isdigit() for sign in number) >= _LEAST_NUMBERED_DIGITS - coded
         if enough and not DATE.match(number) and not is_product(text, start):
             yield Span(start, end, "order")
 

@@ -42,12 +42,14 @@ _SMALL_RUN = re.compile(
 _RUN_CHARS, _TOWN_CHARS = 120, 24
 # What a run may hold that is of no address: a telephone number, the word for what follows.
 _BEFORE = re.compile(
-    r".*(?:\b\d{3,}[ \-]\d{3,}\b(?!-)|\d{7}|\b(?:post ?code|zip|tel|phone|mobile|e-?mail)\b)[,.:;)]* ?",
+    r".*(?:\b\d{3,}[ \-]\d{3,}\b(?!-)|\d{7}"
+    r"|\b(?:post ?code|zip|tel|phone|mobile|e-?mail)\b)[,.:;)]* ?",
     re.IGNORECASE | re.DOTALL,
 )
 _NAMED = re.compile(
     r"\b(?:post ?code|postal code|zip(?: ?code)?|plz)\b(?: (?:is|was)\b|[ :=,])*"
-    r"(?P<code>[A-Z]{1,2}\d[\dA-Z]? ?\d[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d|\d{5}(?:-\d{4})?)(?![\w\-]|[.,]\d)",
+    r"(?P<code>[A-Z]{1,2}\d[\dA-Z]? ?\d[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d|\d{5}(?:-\d{4})?)"
+    r"(?![\w\-]|[.,]\d)",
     re.IGNORECASE,
 )
 _SERVICE = re.compile(r"\b[AFD]PO\b")

@@ -40,7 +40,8 @@ _SHARED_PHONE = re.compile(
 )
 # Of countries without a nought ahead: which groups are a number, the plans tell.
 _GROUPED_PHONE = re.compile(
-    r"(?<![\dA-Za-z.,$€£¥\-])(?<!\d )[5-9]\d\d(?:([ .\-])\d{3}\1\d{3}|([ .\-])\d\d\2\d\d\2\d\d)(?![ .\-]?\d|[A-Za-z])"
+    r"(?<![\dA-Za-z.,$€£¥\-])(?<!\d )[5-9]\d\d"
+    r"(?:([ .\-])\d{3}\1\d{3}|([ .\-])\d\d\2\d\d\2\d\d)(?![ .\-]?\d|[A-Za-z])"
 )
 _GROUPED_PLANS = ("ES", "PT", "PL", "CZ")
 # No more in a whole turn: what else should it be?
@@ -48,7 +49,9 @@ _ALONE = re.compile(r"\s*(?P<number>[2-9]\d{3}[ \-]\d{4}|[2-9]\d(?: \d\d){3})[\s
 _ALONE_CHARS = 20
 _ALONE_PLANS = ("HK", "SG", "DK", "NO")
 _BARE_PHONE = re.compile(r"(?<![\dA-Za-z.\-])(?<!\d )1?[2-9]\d{9}(?![\dA-Za-z\-])")
-_BARE_LOCAL = re.compile(r"(?<![\dA-Za-z.#\-])(?!20[0-3]\d(?:0[1-9]|1[0-2])[0-3])[2-8]\d{7}(?![\dA-Za-z\-元块]|\.\d)")
+_BARE_LOCAL = re.compile(
+    r"(?<![\dA-Za-z.#\-])(?!20[0-3]\d(?:0[1-9]|1[0-2])[0-3])[2-8]\d{7}(?![\dA-Za-z\-元块]|\.\d)"
+)
 _FOREIGN_PHONE = re.compile(r"(?<![\dA-Za-z])(?:\+|00)[1-9](?:[ .\-]?\(?\d\)?){6,16}(?!\d)")
 _NATIONAL_PHONE = re.compile(
     r"(?<![\dA-Za-z.\-/:])(?<!\d )(?:0\d(?:\.\d\d){4}(?!\.?\d)"
@@ -91,7 +94,9 @@ def phones(text: str) -> Iterator[Span]:
     for found in _GROUPED_PHONE.finditer(text):
         if _in_plan(found[0], _GROUPED_PLANS):
             yield Span(found.start(), found.end(), "phone")
-    if (alone := len(text) < _ALONE_CHARS and _ALONE.fullmatch(text)) and _in_plan(alone["number"], _ALONE_PLANS):
+    if (alone := len(text) < _ALONE_CHARS and _ALONE.fullmatch(text)) and _in_plan(
+        alone["number"], _ALONE_PLANS
+    ):
         yield Span(*alone.span("number"), "phone")
     named = False
     for found in _NAMED_PHONE.finditer(lowered(text)):
