@@ -41,10 +41,17 @@ _RESIDENT_ID_NAMED = re.compile(r"身份|证件|[老旧]证|证号|代证|\bids?
 _CARD = re.compile(
     r"(?<![\dA-Za-z+])(?<!\d[ -])[2-6]\d{3,18}(?:([ -])\d{3,13}(?:\1\d{1,5}){0,3})?(?![\dA-Za-z])"
 )
-_CARD_LENGTHS = range(13, 20)
-# The leading digits that issuers of payment cards have: 2221-2720, 3, 4, 5, 6.
-_CARD_ISSUER = re.compile(r"[3-6]|2(?:22[1-9]|2[3-9]|[3-6]|7[01]|720)")
-_CARD_AMERICAN = re.compile(r"3[04-9]|35")
+_LEAST_CARD_DIGITS = 13
+# What issuers give out, by their leading digits and with its length.
+_CARD_ISSUER = re.compile(
+    r"4(?:\d{12}|\d{15}|\d{18})"  # Visa
+    r"|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}"  # Mastercard
+    r"|3[47]\d{13}"  # American Express
+    r"|3(?:0[0-5]|[689]\d)\d{11}"  # Diners Club
+    r"|35(?:2[89]|[3-8]\d)\d{12,15}"  # JCB
+    r"|(?P<long>(?:50|5[6-9]|6\d)\d{11,17})"  # Maestro, Discover, UnionPay
+)
+_LEAST_LONG_CARD = 16  # digits in one go: fewer are the length of much else
 _IBAN_HEAD = re.compile(r"(?<![0-9A-Za-z])[A-Za-z]{2}\d\d(?=[ -]?[0-9A-Za-z])")
 _WORDS = re.compile(r"[ -][a-z]{1,3}[ -]|[ -][a-z]{5,}")
 # Length of an IBAN by country (ISO 13616 registry).
@@ -102,7 +109,7 @@ def cards(text: str) -> Iterator[Span]:
         number, mark = found[0], found[1] or " "
         while True:
             digits = number.replace(mark, "")
-            if len(digits) < _CARD_LENGTHS.start:
+            if len(digits) < _LEAST_CARD_DIGITS:
                 break
             if _is_card(digits, grouped=mark in number) and luhn.is_valid(digits):
                 if not is_product(text, found.start()):
@@ -112,11 +119,8 @@ def cards(text: str) -> Iterator[Span]:
 
 
 def _is_card(digits: str, *, grouped: bool) -> bool:
-    if len(digits) not in _CARD_LENGTHS or not _CARD_ISSUER.match(digits):
-        return False
-    # 13 to 15 digits are the length of much else; only some issuers have them.
-    visa = digits[0] == "4" and len(digits) == _CARD_LENGTHS.start
-    return len(digits) >= 16 or visa or bool(_CARD_AMERICAN.match(digits)) or grouped
+    issued = _CARD_ISSUER.fullmatch(digits)
+    return bool(issued and (grouped or not issued["long"] or len(digits) >= _LEAST_LONG_CARD))
 
 
 def ibans(text: str) -> Iterator[Span]:

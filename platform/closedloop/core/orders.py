@@ -78,13 +78,13 @@ _BARE = re.compile(
     r"|[A-Z]{2,5}-?\d{7,}|[a-z]{1,4}\d{10,}|[A-Z]{1,5}\d{0,4}-\d{4,}-\d{4,}"
     r"|(?=[A-Z\-]*(?:\d-?){7})[A-Z]{2,5}(?:-\d{2,}){2,}"
     r"|(?:CASE|CS|INV|ORD(?:ER)?|REF|RMA|SUB|TKT|TXN)[\-/_](?=[A-Z\-/]*(?:\d[A-Z\-/]*){4})"
-    r"[A-Z\d\-/]*[A-Z\d]"
+    r"[A-Z\d\-/]*[A-Z\d]|(?:CS|INV|ORD|PO|REF|RMA|SO|TKT)\d{5,}|\d{6,8}-\d{6,}"
     r"|(?<=[#＃])(?:\d{7,}(?![\u4e00-\u9fff])|(?![\dA-F]{6}\b)[A-Z]{1,3}-?\d{4,})"
     r"|(?=[A-Z]*\d+[A-Z])(?=(?:[A-Z]*\d){8})[A-Z\d]{13,34})"
     r"(?![\dA-Za-z\-]|\.\d)"
 )
 # For speed: all of the above hold one of these.
-_MAYBE_BARE = re.compile(r"\d[A-Z\d\-]{6}")
+_MAYBE_BARE = re.compile(r"\d[A-Z\d\-]{6}|[ADFOSTV]\d{5}")
 _MAYBE_CODE = re.compile(r"[#＃][\dA-Z]|[A-Z]{2}[\-/_][A-Z\d]")
 _CODE_SIGNS = ("#", "-", "/", "_", "＃")
 _SIGN = re.compile(r"[A-Za-z\d]")
@@ -133,6 +133,7 @@ def numbered(text: str) -> Iterator[Span]:
         enough = sum(sign.isdigit() for sign in number) >= _LEAST_NUMBERED_DIGITS - coded
         if enough and not DATE.match(number) and not is_product(text, start):
             yield Span(start, end, "order")
+            yield from _more(text, number, end)
 
 
 def _more(text: str, number: str, end: int) -> Iterator[Span]:
