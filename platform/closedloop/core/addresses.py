@@ -44,7 +44,7 @@ _POSTCODE = (
 )
 _TOWN = (
     r"(?:,? (?!(?:please|pls|thanks|thank|phone|call|tel|email|order|the|and|but|my|it|is|was|not"
-    r"|no|or|in|at|i|instead)\b)"
+    r"|no|or|in|at|i|instead|sorry|so|there|then)\b)"
     rf"(?:(?-i:(?:St\. )?[A-Z][a-z]+(?: [A-Z][a-z]+)?)"
     rf"|[a-z]+(?: [a-z]+)?(?=,? {_POSTCODE}|[,.;]|$)))?"
 )

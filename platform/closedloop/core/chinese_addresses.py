@@ -86,7 +86,7 @@ _CHINESE_REST = re.compile(
     rf"|[0-9]{{1,3}}(?:-[0-9]{{1,4}}){{1,3}}(?![0-9\-]){_NO_AMOUNT}|[0-9]{{1,3}}[组队社](?!团)"
     rf"|[A-Z][0-9]{{0,2}}[座栋区馆]"
     rf"|(?<=[座栋幢楼层元])[A-Z]{{0,2}}[0-9]{{1,4}}[A-Z]?(?:-[0-9]{{1,4}})?(?![0-9]){_NO_AMOUNT}"
-    rf"|(?<=[\u4e00-\u9fff])B[0-9]{{1,2}}(?![0-9A-Za-z])))*(?:(?<=[0-9])[室户号])?(?:(?<=号)门(?!店))?"
+    rf"|(?<=[\u4e00-\u9fff])B[0-9]{{1,2}}(?![0-9A-Za-z])))*(?:(?<=[0-9])[室户号A-Z](?![A-Za-z]))?(?:(?<=号)门(?!店))?"
     rf"(?:(?<=[号栋座楼室层0-9]){_NAME_SIGN}{{0,6}}(?:店|超市|驿站|门卫室?|传达室|保安亭|前台|宿舍|楼下|门口))?"
 )
 _VILLAGE_SIGN = re.compile(r"[村屯寨庄]")
@@ -108,6 +108,7 @@ _LEAD_IN_CHARS = 18
 _OF_AN_ADDRESS = re.compile(r"[0-9路街号]")
 # Areas by use, not by name.
 _AFTER_A_DAY = frozenset("上下中之以到前发后左才早晚能送")
+_OF_A_QUESTION = re.compile(r"[和哪跟与或]")
 # What is ahead of an address.
 _SAYS_WHERE = re.compile(r"(?:地址|住|寄到?|送到?|[在是：:])[是在：: ]*$|^\s*$")
 _NO_DISTRICT = re.compile(
@@ -142,7 +143,10 @@ def chinese_addresses(text: str) -> Iterator[Span]:
     for found in villages:
         groups = found.groupdict()
         placed = groups["town"] and (groups["city"] or groups["district"])
-        alone = groups["town"] and _SAYS_WHERE.search(text, 0, found.start("town"))
+        alone = (groups["town"] or groups["district"] or "").endswith(("镇", "乡")) and (
+            not _OF_A_QUESTION.search(found[0])
+            and (_LEAD_IN.match(found[0]) or _SAYS_WHERE.search(text, 0, found.start()))
+        )
         if groups["group"] or placed or alone or (groups["city"] and groups["district"]):
             yield _address(found)
     for found in _CHINESE_CROSSING.finditer(text) if "口" in text or "交汇" in text else ():

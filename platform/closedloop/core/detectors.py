@@ -26,14 +26,16 @@ _EMAIL = re.compile(
     r"(?<![A-Za-z0-9._%+\-])[A-Za-z0-9][A-Za-z0-9._%+'\-]{0,63}@"
     r"[A-Za-zÀ-ÿ0-9\-]{1,63}(?:\.[A-Za-zÀ-ÿ0-9\-]{1,63}){0,6}\.[A-Za-z]{2,24}(?![A-Za-z0-9\-])"
 )
+# The first two digits are a province's (GB/T 2260); 83 and 9 stand for people from elsewhere.
+_PROVINCES = "1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[12]"
 _RESIDENT_ID = re.compile(
-    r"(?<![0-9A-Za-z])[1-9]\d{5}[ -]?(?:19|20)\d\d[ -]?(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
-    r"[ -]?\d{3}[\dXx](?![0-9A-Za-z])"
+    rf"(?<![0-9A-Za-z])(?:{_PROVINCES}|83|9[1-9])\d{{4}}[ -]?(?:19|20)\d\d"
+    r"[ -]?(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])[ -]?\d{3}[\dXx](?![0-9A-Za-z])"
 )
 # Those of before 1999 have no check character, so their province, their day of birth and a word
 # about ids somewhere in the text must do.
 _OLD_RESIDENT_ID = re.compile(
-    r"(?<![\dA-Za-z\-])(?:1[1-5]|2[1-3]|3[1-7]|4[1-6]|5[0-4]|6[1-5]|71|8[12])\d{4}[ -]?"
+    rf"(?<![\dA-Za-z\-])(?:{_PROVINCES})\d{{4}}[ -]?"
     r"\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])[ -]?\d{3}(?![\dA-Za-z\-])"
 )
 _RESIDENT_ID_NAMED = re.compile(r"身份|证件|[老旧]证|证号|代证|\bids?\b(?! ?:)", re.IGNORECASE)

@@ -58,7 +58,7 @@ _LEAST_ADDRESS = 6  # signs
 _ENGLISH_STREET = re.compile(r"\d[A-Za-z]?(?:[-/]\d+)?,? [A-Za-z\d]")
 # Of postcodes, by their digits.
 _POSTED = re.compile(
-    r"\d(?:(?<=[A-Za-z,\n][ \-]\d)(?:\d{4,5}|\d\d ?\d{2,3}|\d-\d{3})(?!\d)"
+    r"\d(?:(?<=[A-Za-z,:\n][ \-]\d)(?:\d{4,5}|\d\d ?\d{2,3}|\d-\d{3})(?!\d)"
     r"|(?<=[ACDSTW,\n][ \-]\d)\d{3}(?![\d.])|(?<=\n\d)\d{3,4}(?!\d)|[A-Z]{2}\b|[A-Z] ?\d[A-Z]\d)"
 )
 # Of streets and boxes that end in a number.

@@ -45,7 +45,7 @@ _GROUPED_PHONE = re.compile(
 )
 _GROUPED_PLANS = ("ES", "PT", "PL", "CZ")
 # No more in a whole turn: what else should it be?
-_ALONE = re.compile(r"\s*(?P<number>[2-9]\d{3}[ \-]\d{4}|[2-9]\d(?: \d\d){3})[\s.]*")
+_ALONE = re.compile(r"\s*(?P<number>(?!20\d\d.20)[2-9]\d{3}[ \-]\d{4}|[2-9]\d(?: \d\d){3})[\s.]*")
 _ALONE_CHARS = 20
 _ALONE_PLANS = ("HK", "SG", "DK", "NO")
 _BARE_PHONE = re.compile(r"(?<![\dA-Za-z.\-])(?<!\d )1?[2-9]\d{9}(?![\dA-Za-z\-])")
