@@ -96,7 +96,8 @@ def widened(text: str, span: Span) -> Span:
     'Flat 2, 9/F, 33 Hysan Avenue, Causeway Bay, Hong Kong'
     """
     first = max(0, span.start - _AHEAD_CHARS)
-    ahead = _AHEAD.search(text[first : span.start])
+    before = text[first : span.start]
+    ahead = _AHEAD.search(before) if "," in before else None
     behind = _BEHIND.match(text, span.end)
     return Span(
         first + ahead.start() if ahead else span.start,

@@ -86,23 +86,6 @@ _GERMAN_STREET = re.compile(
     r"(?P<post>,? \d{5} [A-ZÄÖÜa-zäöüß]+|, (?-i:[A-ZÄÖÜ])[a-zäöüß]+(?=\s*(?:$|[,.;!?])))?",
     re.IGNORECASE,
 )
-# Spanish and Portuguese: the number last.
-_SOUTHERN_STREET = re.compile(
-    r"(?<![\w.])(?:Rua|Av(?:enida|da\.|\.)|Calle|Carrer|Paseo|Travessa|Praça)"
-    r"(?: (?:de|da|do|dos|la|las|los|del|[A-ZÀ-Þ][\wÀ-ÿ'.\-]*)){1,5},?"
-    r" (?:n[º°.] ?)?\d{1,5}(?!\d|[.,:]\d)"
-)
-_SOUTHERN_SIGNS = (
-    "rua ",
-    "av. ",
-    "avda",
-    "avenida",
-    "calle ",
-    "carrer ",
-    "paseo ",
-    "travessa",
-    "praça",
-)
 _DOOR_SIGN = re.compile(
     r"\b(?:flat|flt|rm|room|unit|shop|suite|apartment|apt|blo?c?k|tower|floor|fl)\b|/f\b"
 )
@@ -142,8 +125,6 @@ def _streets(text: str) -> Iterator[Span]:
     for found in _DOOR_CHAIN.finditer(text) if "," in text else ():
         yield Span(found.start(), found.end(), "address")
     yield from doors(text) if "," in text and _DOOR_SIGN.search(lowered) else ()
-    for found in _SOUTHERN_STREET.finditer(text) if _has_any(lowered, _SOUTHERN_SIGNS) else ():
-        yield Span(found.start(), found.end(), "address")
     for found in _FRENCH_STREET.finditer(text) if _FRENCH_SIGN.search(lowered) else ():
         if found["post"] or _FRENCH_SURE.search(found[0]):
             yield Span(found.start(), found.end(), "address")

@@ -73,6 +73,7 @@ _CHINESE_FLOOR = re.compile(
     rf"{_NAME_SIGN}{{2,12}}{_COUNT}{_BUILDING}{_NAME_SIGN}{{2,10}}"
     r"(?:[0-9]{1,2}[层楼](?:[0-9]{3,4}室?)?|[0-9]{3,4}室)"
 )
+_FLOOR_SIGN = re.compile(r"(?:号楼|号院|[栋幢座#]).{2,10}?[0-9][层楼室]")
 # Building, unit and room of an estate; a pick-up code looks like them: "取件码3-2-1045".
 _CHINESE_DASHED = re.compile(
     rf"(?:{_NAME_SIGN}{{1,12}}[区园苑城湾府庭邸郡庄里居寓座期墅家]"
@@ -128,9 +129,10 @@ def chinese_addresses(text: str) -> Iterator[Span]:
     for found in _CHINESE_HOUSE.finditer(text):
         yield _address(found)
         end = found.end()
-    for pattern in (_CHINESE_ROOM, _CHINESE_FLOOR):
-        for found in pattern.finditer(text):
-            yield _address(found)
+    for found in _CHINESE_ROOM.finditer(text):
+        yield _address(found)
+    for found in _CHINESE_FLOOR.finditer(text) if _FLOOR_SIGN.search(text) else ():
+        yield _address(found)
     for found in _CHINESE_DASHED.finditer(text) if "-" in text else ():
         yield _address(found)
     for found in _CHINESE_PLACED.finditer(text):

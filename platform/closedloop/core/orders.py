@@ -45,29 +45,28 @@ _LEAST_UNNAMED_DIGITS, _LEAST_NAMED_DIGITS = 5, 4
 _LEAST_CODE, _LEAST_MARKED_CODE = 6, 8  # signs
 # Whatever is numbered, "meter number 4471920" or "报修号BX88120", but for what is nobody's.
 _NUMBERED = re.compile(
-    r"(?:\b(?P<what>[a-z]+) (?:(?P<no>no)|numbers?|nr|id|ref|reference)\b(?:\.|'s\b)?[ ]*"
+    r"(?:(?<=[a-z] )(?:(?P<no>no)|numbers?|nr|id|ref|reference)\b(?:\.|'s\b)?[ ]*"
     r"(?:(?:is|was)\b)?"
-    r"|(?P<was>[\u4e00-\u9fff]{1,2})(?:编号|账号|户号|单|号码?))"
+    r"|(?<=[\u4e00-\u9fff])(?P<zh>编号|账号|户号|单|号码?))"
     r"[ ]*[是为]?[ ]*[:：#＃=]?[ ]*"
     rf"(?P<number>{_PREFIXED}(?![\da-z])|{_CODE})(?![\da-z]|\.\d|{_UNIT})",
 )
 _LEAST_NUMBERED_DIGITS = 5
-_NUMBER_SIGNS = (" no", " num", " nr", " id", " ref", "号", "单")
+_NUMBER_SIGNS = (" number", " no ", " no.", " no:", " nr", " id ", " id:", " ref", "号", "单")
+_WORD_CHARS = 14  # the longest of the words below
 _NOBODYS = re.compile(
-    r"article|batch|barcode|build|bus|cell|chapter|channel|contact|coupon|discount|ean|episode|error"
+    r"\b(?:article|batch|barcode|build|bus|cell|chapter|channel|contact|coupon|discount|ean|episode|error"
     r"|fax|firmware|flight|gate|hotline|house|isbn|issue|item|kb|landline|lot|mobile|model|movie"
     r"|offer|otp|page|part|patch|phone|pin|platform|product|promo|promotion|room|row|seat|season"
     r"|section|security|serial|service|shoe|size|sku|staff|standard|tel|telephone|train|upc"
-    r"|verification|version|voucher|zip"
+    r"|verification|version|voucher|zip) $"
 )
 # "There is no 10000 of it."
 _HAS_NO = re.compile(
-    r"an?|are|at|been|by|do|does|for|from|got|ha[ds]|have|how|in|is|need|of|on|s|says?|see|the|there"
-    r"|to|want|was|with"
+    r"\b(?:an?|are|at|been|by|do|does|for|from|got|ha[ds]|have|how|in|is|need|of|on|s|says?|see|the|there"
+    r"|to|want|was|with) $"
 )
-_NOBODYS_CHINESE = re.compile(
-    r"[型货款批列券惠证码工色版尺微信众车牌楼房台门机话班]$|[菜简清账名]$"
-)
+_NOBODYS_CHINESE = re.compile(r"[型货款批列券惠证码工色版尺微信众车牌楼房台门机话班菜简清账名]")
 # One more of the same form beside a labelled one.
 _MORE = re.compile(
     r"(?:[ ]?[,，、/&+;；][ ]?|[ ]?(?:and|or|und|和|跟|与|及|以及|还有)[ ]?){1,2}[#＃]?"
@@ -78,13 +77,13 @@ _BARE = re.compile(
     r"|[A-Z]{2,5}-?\d{7,}|[a-z]{1,4}\d{10,}|[A-Z]{1,5}\d{0,4}-\d{4,}-\d{4,}"
     r"|(?=[A-Z\-]*(?:\d-?){7})[A-Z]{2,5}(?:-\d{2,}){2,}"
     r"|(?:CASE|CS|INV|ORD(?:ER)?|REF|RMA|SUB|TKT|TXN)[\-/_](?=[A-Z\-/]*(?:\d[A-Z\-/]*){4})"
-    r"[A-Z\d\-/]*[A-Z\d]|(?:CS|INV|ORD|PO|REF|RMA|SO|TKT)\d{5,}|\d{6,8}-\d{6,}"
+    r"[A-Z\d\-/]*[A-Z\d]|(?:CS|INV|ORD|PO|REF|RMA|SO|TKT)\d{6,}|\d{6,8}-\d{6,}"
     r"|(?<=[#＃])(?:\d{7,}(?![\u4e00-\u9fff])|(?![\dA-F]{6}\b)[A-Z]{1,3}-?\d{4,})"
     r"|(?=[A-Z]*\d+[A-Z])(?=(?:[A-Z]*\d){8})[A-Z\d]{13,34})"
     r"(?![\dA-Za-z\-]|\.\d)"
 )
 # For speed: all of the above hold one of these.
-_MAYBE_BARE = re.compile(r"\d[A-Z\d\-]{6}|[ADFOSTV]\d{5}")
+_MAYBE_BARE = re.compile(r"\d[A-Z\d\-]{5}")
 _MAYBE_CODE = re.compile(r"[#＃][\dA-Z]|[A-Z]{2}[\-/_][A-Z\d]")
 _CODE_SIGNS = ("#", "-", "/", "_", "＃")
 _SIGN = re.compile(r"[A-Za-z\d]")
@@ -104,7 +103,7 @@ def labelled_orders(text: str) -> Iterator[tuple[bool, Span]]:
         if " " in text[start : start + 4] and not text[start : start + 1].isupper():
             continue
         number = text[start:end]
-        named = any(found[each] is not None for each in ("named", "coded", "zh"))
+        named = found["named"] is not None or bool(found["coded"] or found["zh"])
         digits = sum(sign.isdigit() for sign in number)
         enough = digits >= (_LEAST_NAMED_DIGITS if named else _LEAST_UNNAMED_DIGITS)
         if not enough and number == number.upper():  # of letters, with a few digits between
@@ -120,12 +119,12 @@ def numbered(text: str) -> Iterator[Span]:
     """Find numbers of accounts, meters, contracts, … that the word "number" announces."""
     small = lowered(text)
     for found in _NUMBERED.finditer(small) if any(map(small.__contains__, _NUMBER_SIGNS)) else ():
-        what, was = found["what"], found["was"]
-        if (what and _NOBODYS.fullmatch(what)) or (was and _NOBODYS_CHINESE.search(was)):
+        ahead = small[max(0, found.start() - _WORD_CHARS) : found.start()]
+        if _NOBODYS.search(ahead) or (found["zh"] and _NOBODYS_CHINESE.match(ahead[-1:])):
             continue
         start, end = found.span("number")
         number = text[start:end]
-        if found["no"] and (_HAS_NO.fullmatch(what) or number != number.upper()):
+        if found["no"] and (_HAS_NO.search(ahead) or number != number.upper()):
             continue
         coded = number[0].isupper()
         if " " in number and not coded:

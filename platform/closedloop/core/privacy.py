@@ -65,7 +65,8 @@ _POSTED = re.compile(
 _STREET_SIGNS = ("tr.", "traße", "trasse", "ox ", "OX ")
 _CHINESE_STREET = re.compile(r"[路街道巷弄村里同栋幢座楼屯寨庄塔]")
 # Of houses without a street: in a district, or by their dashes.
-_CHINESE_HOUSE = re.compile(r"[区县镇乡].{1,24}?[0-9]号|[0-9]-[0-9]{1,2}-[0-9]{3}")
+_CHINESE_HOUSE = re.compile(r"[区县镇乡].{1,24}?[0-9]号")
+_CHINESE_DASHED = re.compile(r"[0-9]-[0-9]{1,2}-[0-9]{3}")
 
 # Detectors of numbers with the strength of their proof: long check digits beat a number's
 # name, that beats one digit of Luhn's, this a mere label, that a numbering plan, this a shape.
@@ -120,7 +121,11 @@ def find_pii(text: str) -> tuple[Span, ...]:
         found += [(2, span) for span in addresses.streets(text)]
     if posted := _POSTED.search(text):
         found += [(5, span) for span in postcodes.posted(text, posted.start())]
-    if not ascii_only and (_CHINESE_STREET.search(text) or _CHINESE_HOUSE.search(text)):
+    if not ascii_only and (
+        _CHINESE_STREET.search(text)
+        or _CHINESE_HOUSE.search(text)
+        or ("-" in text and _CHINESE_DASHED.search(text))
+    ):
         found += [(2, span) for span in chinese_addresses.chinese_addresses(text)]
     if len(found) < 2:
         return tuple(span for _, span in found)
