@@ -68,15 +68,13 @@ _CHINESE_STREET = re.compile(r"[路街道巷弄村里同栋幢座楼屯寨庄塔
 _CHINESE_HOUSE = re.compile(r"[区县镇乡].{1,24}?[0-9]号")
 _CHINESE_DASHED = re.compile(r"[0-9]-[0-9]{1,2}-[0-9]{3}")
 
-# Detectors of numbers with the strength of their proof: long check digits beat a number's
-# name, that beats one digit of Luhn's, this a mere label, that a numbering plan, this a shape.
-_NUMBER_DETECTORS: tuple[tuple[int, re.Pattern[str], Callable[[str], Iterator[Span]]], ...] = (
-    (7, _THIRTEEN, detectors.resident_ids),
-    (7, _NUMBER, detectors.ibans),
-    (5, _THIRTEEN, detectors.cards),
-    (3, _SEVEN, telephones.phones),
-    (1, _NUMBER, orders.bare_orders),
-)
+# Detectors of numbers, by the run of digits that they need, with the strength of their proof: long
+# check digits beat a number's name, that beats one digit of Luhn's, this a mere label, that a
+# numbering plan, this a shape.
+_Detectors = tuple[tuple[int, Callable[[str], Iterator[Span]]], ...]
+_OF_FOUR: _Detectors = ((7, detectors.ibans), (1, orders.bare_orders))
+_OF_SEVEN: _Detectors = ((3, telephones.phones),)
+_OF_THIRTEEN: _Detectors = ((7, detectors.resident_ids), (5, detectors.cards))
 
 
 def find_pii(text: str) -> tuple[Span, ...]:
@@ -111,15 +109,20 @@ def find_pii(text: str) -> tuple[Span, ...]:
     if spells:
         found += [(7, span) for span in spelled.spelled(text)]
     if _NUMBER.search(text):
-        for strength, sign, detect in _NUMBER_DETECTORS:
-            if sign is _NUMBER or sign.search(text):
-                found += [(strength, span) for span in detect(text)]
+        called = _OF_FOUR
+        if _SEVEN.search(text):
+            called += _OF_SEVEN
+            if _THIRTEEN.search(text):
+                called += _OF_THIRTEEN
+        for strength, detect in called:
+            found += [(strength, span) for span in detect(text)]
     if _TOKEN.search(text):
         found += [(6 if named else 4, span) for named, span in orders.labelled_orders(text)]
         found += [(2, span) for span in orders.numbered(text)]
-    if _ENGLISH_STREET.search(text) or any(map(text.__contains__, _STREET_SIGNS)):
+    spaced = " " in text or "\n" in text
+    if (spaced and _ENGLISH_STREET.search(text)) or any(map(text.__contains__, _STREET_SIGNS)):
         found += [(2, span) for span in addresses.streets(text)]
-    if posted := _POSTED.search(text):
+    if posted := spaced and _POSTED.search(text):
         found += [(5, span) for span in postcodes.posted(text, posted.start())]
     if not ascii_only and (
         _CHINESE_STREET.search(text)
