@@ -51,25 +51,28 @@ _FOLLOWS = (
     r"| (?:and|as|asap|at|but|before|by|for|from|if|instead|is|isn|near|not"
     r"|now|on|or|please|pls|plz|since|thanks|thx|to|today|tomorrow|was|when|where|with)\b| -)"
 )
-DOOR = (
-    r"(?i:(?:apartment|apt|block|blk|flat|floor|flt|house|level|office|phase|rm|room|shop|stage|ste"
-    r"|studio|suite|tower|unit|villa)\b\.? ?(?:no\b\.? ?)?#?(?:[a-z]{0,2}-?\d{1,4}[a-z]?|[a-z])\b"
+# Atomic groups and possessive counts keep hostile input from costing more than linear time.
+_DOOR = (
+    r"(?>(?i:(?:apartment|apt|block|blk|flat|floor|flt|house|level|office|phase|rm|room|shop|stage"
+    r"|ste|studio|suite|tower|unit|villa)\b\.? ?(?:no\b\.? ?)?#?"
+    r"(?:[a-z]{0,2}-?\d{1,4}[a-z]?|[a-z])\b"
     r"|(?:ug|lg|[bgm]|\d{1,2}[a-z]?)/f\b|\d{1,3}(?:st|nd|rd|th) (?:floor|fl)\b"
-    r"|(?:ground|first|second|third|top) floor\b|#\d{1,4}(?:-\d{1,4})?\b)\.?"
+    r"|(?:ground|first|second|third|top) floor\b|#\d{1,4}(?:-\d{1,4})?\b)\.?)"
 )
 _HOUSE = (
     rf"(?:{_STOP}{_WORD} ){{1,4}}"
-    r"(?:Apartments|Barn|Building|Cent(?:er|re)|Cottage|Court|Estate|Farm|Hall|Heights|House|Lodge|Manor|Mansions?|Mill|Plaza|Point|Rectory|Residenc(?:es?|y)|Towers?|Vicarage|Villas?"
-    r"|Wharf|Works)(?: \d{1,2}| [A-Z])?\b"
+    r"(?:Apartments|Barn|Building|Cent(?:er|re)|Cottage|Court|Estate|Farm|Hall|Heights"
+    r"|House|Lodge|Manor|Mansions?|Mill|Plaza|Point|Rectory|Residenc(?:es?|y)|Towers?|Vicarage"
+    r"|Villas?|Wharf|Works)(?: \d{1,2}| [A-Z])?\b"
 )
-_PART = rf"(?:{DOOR}|{_STOP}[A-ZÀ-Þ\d][\w'’.\-]*(?: (?:[A-ZÀ-Þ\d&][\w'’.\-]*|of|the)){{0,4}})"
+_PART = rf"(?>{_DOOR}|{_STOP}[A-ZÀ-Þ\d][\w'’.\-]*(?: (?:[A-ZÀ-Þ\d&][\w'’.\-]*|of|the)){{0,4}})"
 _AHEAD = re.compile(
-    rf"(?<![\w'’&#.\-])(?:{DOOR}|{_HOUSE})(?:,? {DOOR}|, ?{_PART}){{0,5}}[ ,]{{1,2}}$"
+    rf"(?<![\w'’&#.\-])(?:{_DOOR}|{_HOUSE})(?:,? {_DOOR}|, ?{_PART}){{0,5}}[ ,]{{1,2}}$"
 )
 _AHEAD_CHARS = 100
 _BEHIND = re.compile(
     rf"(?: (?:Central|North|South|East|West)\b)?"
-    rf"(?:,? {DOOR}"
+    rf"(?:,? {_DOOR}"
     rf"|,? ?\n?{LAND}"
     rf"|,? (?:(?:{STATES})\b(?!\.\w)|(?i:{STATE_NAMES})\b)(?!,? ?\d)"
     rf"|, (?i:{STATES})(?=\s*(?:$|[,.;!?\n]))"
@@ -80,7 +83,7 @@ _BEHIND = re.compile(
 )
 # Doors, floors and a building, without a street: two doors at least, or one and the country.
 _DOORS = re.compile(
-    rf"(?<![\w'’&#.\-]){DOOR}(?:(?:,? {DOOR}){{1,4}}(?:, ?{_PLACE}){{1,5}}(?:{_FOLLOWS})"
+    rf"(?<![\w'’&#.\-]){_DOOR}(?:(?:,? {_DOOR}){{1,4}}+(?:, ?{_PLACE}){{1,5}}(?:{_FOLLOWS})"
     rf"|(?:, ?{_PART}){{1,5}}?, ?{LAND})"
 )
 

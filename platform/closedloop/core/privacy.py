@@ -2,7 +2,8 @@
 
 Nothing is stored before it went through here. Most texts hold neither a digit nor an ``@`` nor a
 word of an address; one look settles those. The others meet only the detectors that their signs
-call for (see `detectors`, `telephones`, `addresses`, `postcodes`, `spelled`).
+call for (see `detectors`, `orders`, `telephones`, `addresses`, `chinese_addresses`, `postcodes`,
+`spelled`).
 """
 
 from __future__ import annotations
