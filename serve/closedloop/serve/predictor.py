@@ -11,20 +11,19 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from uuid import uuid4
 
 from closedloop.core.errors import EngineError, NotFound
 from closedloop.core.identity import ApiKey
 from closedloop.core.privacy import names_a_person
-from closedloop.data.event import new_event_id
+from closedloop.data.event import Event
 from closedloop.models.prediction import Prediction
 from closedloop.serve.answer_events import prediction_events
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.messages import PredictRequest
 from closedloop.serve.model_host import ModelHost, Served
+from closedloop.serve.stamp import MAX_TOP, NEW, Stamp, runners_up
 from closedloop.serve.trial_desk import TrialDesk
 
-_MAX_TOP = 5
 # Below this, handing work to a thread costs more than it holds the other requests up.
 _INLINE_CHARACTERS = 2_000
 
@@ -44,6 +43,8 @@ class Predictor:
         Takes (user id, tenant) and returns what is stored for the user.
     trials : TrialDesk, optional
         Answers the requests of models that have a version on trial; by default one of its own.
+    logged : callable, optional
+        Looks an event up by its id; without it, a call that is repeated is answered anew.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class Predictor:
         mask: Callable[[str], str],
         pseudonym: Callable[[str, str], str],
         trials: TrialDesk | None = None,
+        logged: Callable[[str], Event | None] = lambda _: None,
     ) -> None:
         self.host = host
+        self._logged = logged
         self._trials = trials or TrialDesk(writer=writer, mask=mask, pseudonym=pseudonym)
         self._writer = writer
         self._mask = mask
@@ -63,11 +66,15 @@ class Predictor:
         # Two threads: a batch of long texts does not hold up the one behind it.
         self._answering = ThreadPoolExecutor(2, thread_name_prefix="answer")
 
-    async def predict(self, key: ApiKey, model: str, request: PredictRequest) -> dict[str, Any]:
+    async def predict(
+        self, key: ApiKey, model: str, request: PredictRequest, stamp: Stamp = NEW
+    ) -> dict[str, Any]:
         """Answer texts and log each answer; returns the body of a `PredictResponse`.
 
         Raises
         ------
+        IdempotencyMismatch
+            The stamp's key was used for another request.
         NotFound
             There is no such model, or the key does not reach it.
         EngineError
@@ -78,10 +85,14 @@ class Predictor:
         started = time.perf_counter()
         served = await self.served(key, model)
         texts = request.all_texts
+        for earlier in stamp.as_logged():
+            told = await self._told_before(model, earlier, len(texts))
+            if told is not None:
+                return told
         self._writer.check_room(len(texts))
         on_trial = served.trial
         if on_trial is not None:
-            return await self._trials.predict(served, on_trial, request, _out)
+            return await self._trials.predict(served, on_trial, request, _out, stamp)
         if sum(map(len, texts)) <= _INLINE_CHARACTERS:
             masked, answers = self._answer(served, texts)
         else:
@@ -89,7 +100,7 @@ class Predictor:
                 self._answering, self._answer, served, texts
             )
         latency_ms = (time.perf_counter() - started) * 1000
-        ids = [new_event_id() for _ in answers]
+        ids = [stamp.event_id(index) for index in range(len(answers))]
         champion = served.champion
         tenant = champion.ref.tenant
         user_id = request.user_id and self._pseudonym(request.user_id, tenant)
@@ -103,10 +114,11 @@ class Predictor:
                 zip(ids, masked, answers, strict=True),
                 user_id=user_id,
                 latency_ms=latency_ms,
+                stamp=stamp,
             )
         )
         return {
-            "request_id": str(uuid4()),
+            "request_id": stamp.request_id(),
             "model": model,
             "version": champion.version,
             "predictions": [_out(i, answer) for i, answer in zip(ids, answers, strict=True)],
@@ -130,10 +142,32 @@ class Predictor:
                 f"The champion of {model!r} could not be loaded.",
                 remedy="See GET /v1/models for the reason, and release a version that loads.",
             )
-        # The same words for a model that is not there and one that is another tenant's.
-        raise NotFound(
-            f"There is no model {model[:200]!r}.", remedy="See GET /v1/models for those you reach."
-        )
+        raise no_such_model(model)
+
+    async def _told_before(self, model: str, stamp: Stamp, texts: int) -> dict[str, Any] | None:
+        """Return the answer that an earlier attempt left in the log, None where there is none."""
+        events = await asyncio.to_thread(self._logged_events, stamp, texts)
+        if not events:
+            return None
+        return {
+            "request_id": stamp.request_id(),
+            "model": model,
+            "version": events[0].model_version,
+            "predictions": [_out(event.event_id, _logged_answer(event)) for event in events],
+        }
+
+    def _logged_events(self, stamp: Stamp, texts: int) -> list[Event]:
+        found = []
+        for index in range(texts):
+            try:
+                event = self._logged(stamp.event_id(index))
+            except EngineError:
+                event = None  # answered anew: its events have the same ids
+            if event is None:
+                return []
+            stamp.check(event)
+            found.append(event)
+        return found
 
     def _answer(
         self, served: Served, texts: Sequence[str]
@@ -142,10 +176,24 @@ class Predictor:
         return masked, served.model.predict_many(masked)
 
 
+def no_such_model(model: str) -> NotFound:
+    """Return the same words for a model that is not there and one that is another tenant's."""
+    return NotFound(
+        f"There is no model {model[:200]!r}.", remedy="See GET /v1/models for those you reach."
+    )
+
+
+def _logged_answer(event: Event) -> Prediction:
+    label, confidence = event.prediction or "", event.confidence or 0.0
+    return Prediction(
+        label=label, confidence=confidence, top=((label, confidence), *runners_up(event))
+    )
+
+
 def _out(prediction_id: str, answer: Prediction) -> dict[str, Any]:
     return {
         "prediction_id": prediction_id,
         "label": answer.label,
         "confidence": answer.confidence,
-        "top": [{"label": label, "confidence": share} for label, share in answer.top[:_MAX_TOP]],
+        "top": [{"label": label, "confidence": share} for label, share in answer.top[:MAX_TOP]],
     }

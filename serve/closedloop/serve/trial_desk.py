@@ -18,10 +18,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from uuid import uuid4
 
 from closedloop.core.privacy import names_a_person
-from closedloop.data.event import Event, new_event_id
+from closedloop.data.event import Event
 from closedloop.models.prediction import Prediction
 from closedloop.models.registry import Champion
 from closedloop.models.trial import subject_of
@@ -29,6 +28,7 @@ from closedloop.serve.answer_events import prediction_events, trial_attributes
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.messages import PredictRequest
 from closedloop.serve.model_host import Model, OnTrial, Served
+from closedloop.serve.stamp import NEW, Stamp
 from closedloop.serve.trial_counts import Tally, TrialKey
 
 Side = Literal["champion", "trial"]
@@ -115,6 +115,7 @@ class TrialDesk:
         on_trial: OnTrial,
         request: PredictRequest,
         out: Callable[[str, Prediction], dict[str, Any]],
+        stamp: Stamp = NEW,
     ) -> dict[str, Any]:
         """Answer texts by champion or canary and have the other version asked beside.
 
@@ -124,11 +125,13 @@ class TrialDesk:
             The champion, and what is on trial beside it.
         out : callable
             Makes a prediction's part of the response of (its id, the answer).
+        stamp : Stamp
+            The ids of the call, and what its events say of it.
         """
         started = time.perf_counter()
         champion, trial = served.champion, on_trial.trial
         key = TrialKey(model=str(trial.ref), champion=champion.version, trial=trial.version)
-        request_id = str(uuid4())
+        request_id = stamp.request_id()
         texts = request.all_texts
         inline = sum(map(len, texts)) <= _INLINE_CHARACTERS
         masked = await self._run(inline, lambda: [self._mask(text) for text in texts])
@@ -156,7 +159,7 @@ class TrialDesk:
         side: Side = "trial" if by_trial else "champion"
         self._count(key, side, first)
         answered_by = trial.candidate if by_trial else champion
-        ids = [new_event_id() for _ in first.answers]
+        ids = [stamp.event_id(index) for index in range(len(first.answers))]
         events = self._events(
             answered_by, request, ids, masked, first, (time.perf_counter() - started) * 1000
         )
@@ -166,7 +169,7 @@ class TrialDesk:
                     stage=trial.stage, champion=champion.version, trial=trial.version, by=side
                 )
             )
-            event.attributes.update(_told(side, answer))
+            event.attributes.update(_told(side, answer) | stamp.attributes(answer))
         if problem:
             self._write(events, {"trial_problem": problem})
         else:
