@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -13,7 +13,14 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from closedloop.core.errors import ClosedLoopError
-from closedloop.serve.edge import Edge, error_answer, error_body, invalid_body, printable
+from closedloop.serve.edge import (
+    NO_OBJECT,
+    Edge,
+    error_answer,
+    error_body,
+    invalid_body,
+    printable,
+)
 from closedloop.serve.messages import (
     HealthResponse,
 )
@@ -87,14 +94,24 @@ async def _on_error(_: Request, error: Exception) -> JSONResponse:
 async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     """Say which field is wrong and how, without sending its content back."""
     assert isinstance(error, RequestValidationError)
-    problems = [{"loc": each["loc"][1:], "msg": each["msg"]} for each in error.errors()]
+    problems = [{"loc": each["loc"][1:], "msg": _words(each)} for each in error.errors()]
     return JSONResponse(invalid_body(problems), 422)
+
+
+def _words(problem: dict[str, Any]) -> str:
+    """Return what is wrong, in the words of a body that is read from JSON directly."""
+    no_object = problem["type"] == "missing" and problem["loc"] == ("body",)
+    if no_object or problem["type"] == "model_attributes_type":
+        return NO_OBJECT
+    return str(problem["msg"])
 
 
 async def _on_http(request: Request, error: Exception) -> JSONResponse:
     """Word the framework's own refusals like all others."""
     assert isinstance(error, HTTPException)
     status = error.status_code
+    if isinstance(error.detail, dict):  # in our words already
+        return JSONResponse(error.detail, status)
     where = f"{request.method} {printable(request.url.path)}"
     if status == 404:
         body = error_body("not_found", f"There is no {where}.", "See /docs for what there is.")

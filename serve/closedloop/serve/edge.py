@@ -55,6 +55,7 @@ _MODELS = "/v1/models/"
 _PREDICT = ":predict"
 _STREAM = ":predict_stream"
 _ONCE = frozenset({"/v1/turn", "/v1/feedback"})  # calls that read an idempotency key, as :predict
+NO_OBJECT = "Input should be an object"
 _RETRY_AFTER_S = 1.0
 _ASK_PERSON = 'Basic realm="closedloop: any user name, the API key as password", charset="UTF-8"'
 _CODES: tuple[tuple[type[ClosedLoopError], str], ...] = (
@@ -240,7 +241,10 @@ class Edge:
         try:
             request = PredictRequest.model_validate_json(body)
         except ValidationError as error:
-            await _send_json(send, 422, invalid_body(error.errors(include_url=False)), {})
+            problems: Sequence[Mapping[str, Any]] = error.errors(include_url=False)
+            if not body:
+                problems = [{"loc": (), "msg": NO_OBJECT}]
+            await _send_json(send, 422, invalid_body(problems), {})
             return
         answer = await self._service.predict(key, model, request, stamp)
         await _send(send, 200, to_json(answer), {})

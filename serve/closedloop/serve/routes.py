@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response, Security
+from fastapi import APIRouter, HTTPException, Path, Request, Response, Security
 from fastapi.responses import PlainTextResponse
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
+from pydantic_core import from_json
 
 from closedloop.core.errors import ClosedLoopError
 from closedloop.core.identity import ApiKey
@@ -18,6 +21,7 @@ from closedloop.serve.described import (
     IdempotencyKey,
     documented,
 )
+from closedloop.serve.edge import invalid_body
 from closedloop.serve.event_messages import EventsRequest, EventsResponse
 from closedloop.serve.explain_messages import ExplainRequest, ExplainResponse
 from closedloop.serve.figures import MEDIA_TYPE as METRICS_MEDIA_TYPE
@@ -37,11 +41,37 @@ if TYPE_CHECKING:
 
     from closedloop.serve.service import Service
 
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 _ModelName = Annotated[
     str, Path(description="tenant.algorithm.name", examples=["retail.intent.desk"])
 ]
 # Shows the key in OpenAPI; `Edge` has checked it before a route runs.
 _KEY = Security(HTTPBearer(auto_error=False, description="A key from 'closedloop keys add'."))
+
+
+class JsonRequest(Request):
+    """Reads JSON as `Edge` does: neither lone surrogates nor NaN, and the same words for it."""
+
+    async def json(self) -> Any:
+        """Return the body, decoded."""
+        try:
+            return from_json(await self.body())
+        except ValueError as error:
+            problem = {"loc": (), "msg": f"Invalid JSON: {error}"}
+            raise HTTPException(422, invalid_body([problem])) from error
+
+
+class JsonRoute(APIRoute):
+    """A route whose body is read by `JsonRequest`."""
+
+    def get_route_handler(self) -> Handler:
+        """Return what answers a request."""
+        handle = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            return await handle(JsonRequest(request.scope, request.receive))
+
+        return handler
 
 
 class ASGIResponse(Response):
@@ -58,7 +88,9 @@ class ASGIResponse(Response):
 
 def guarded_routes(service: Service) -> APIRouter:
     """Return the routes behind `Edge`, which has checked the key and read the body."""
-    router = APIRouter()
+    router = APIRouter(route_class=JsonRoute)
+    # An event that is no Unicode costs only itself: its batch is read by the lenient parser.
+    batches = APIRouter()
 
     @router.post(
         "/v1/models/{model}:predict",
@@ -134,7 +166,7 @@ def guarded_routes(service: Service) -> APIRouter:
     ) -> FeedbackResponse:
         return await service.feedback(_key(request), body, _stamp(request))
 
-    @router.post(
+    @batches.post(
         "/v1/events",
         summary="Store events; what is accepted is on disk",
         description=(
@@ -167,6 +199,7 @@ def guarded_routes(service: Service) -> APIRouter:
     async def metrics(request: Request) -> Response:
         return Response(service.metrics(_key(request)), media_type=METRICS_MEDIA_TYPE)
 
+    router.include_router(batches)
     return router
 
 
