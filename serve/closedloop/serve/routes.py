@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Request, Response, Security
-from fastapi.responses import PlainTextResponse
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from pydantic_core import from_json
@@ -192,7 +191,7 @@ def guarded_routes(service: Service) -> APIRouter:
     @router.get(
         "/metrics",
         summary="This replica's figures, for Prometheus",
-        response_class=PlainTextResponse,
+        response_class=Response,
         responses={200: METRICS_ANSWER, **documented(401, 403, 429, 500, 503)},
         dependencies=[_KEY],
     )

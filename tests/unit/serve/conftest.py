@@ -38,6 +38,9 @@ KEYS = {
     "cl_all": ApiKey(id="2", client="operations", tenant="*", created_at=0.0),
     "cl_bank": ApiKey(id="3", client="bank", tenant="bank", created_at=0.0),
     "cl_retail": ApiKey(id="4", client="shop", tenant="retail", created_at=0.0),
+    "cl_every": ApiKey(
+        id="6", client="everything", tenant="shop", created_at=0.0, actions=frozenset(Action)
+    ),
     "cl_figures": ApiKey(
         id="5", client="prometheus", tenant="*", created_at=0.0, actions=frozenset({Action.METRICS})
     ),
