@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -84,7 +84,7 @@ class Stamp:
         """Return the stamp of one of several questions that the call asks."""
         return replace(self, marks=marks)
 
-    def as_logged(self) -> Iterable[Stamp]:
+    def as_logged(self) -> Sequence[Stamp]:
         """Return the stamps under which an earlier attempt may be in the log."""
         return ()
 
@@ -146,7 +146,7 @@ class RepeatableStamp(Stamp):
         """Return the stamp of one of several questions that the call asks."""
         return replace(self, names=(*self.names, name), marks=marks)
 
-    def as_logged(self) -> Iterable[Stamp]:
+    def as_logged(self) -> Sequence[Stamp]:
         """Return the stamps under which an earlier attempt may be in the log."""
         if self.fresh:
             return ()
