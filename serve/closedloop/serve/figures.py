@@ -12,9 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-if TYPE_CHECKING:
-    from prometheus_client import Metric
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 
+if TYPE_CHECKING:
     from closedloop.serve.event_writer import EventWriter
     from closedloop.serve.model_host import ModelHost
 
@@ -120,16 +125,12 @@ class Figures:
 
     def text(self) -> bytes:
         """Return all figures in Prometheus' text format."""
-        from prometheus_client import CollectorRegistry, generate_latest
-
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
         return generate_latest(registry)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the figures as Prometheus' client takes them."""
-        from prometheus_client.core import HistogramMetricFamily
-
         answered = [((route, str(status)), n) for (route, status), n in self._answered.items()]
         yield self._counter("requests", "Requests answered.", answered, "route", "status")
         tenants = _one(self._by_tenant)
@@ -171,16 +172,12 @@ class Figures:
     def _counter(
         self, name: str, what: str, values: Iterable[tuple[tuple[str, ...], float]], *labels: str
     ) -> Metric:
-        from prometheus_client.core import CounterMetricFamily
-
         family = CounterMetricFamily(f"closedloop_{name}", what, labels=("replica", *labels))
         for told, value in sorted(values):
             family.add_metric((self.replica, *told), value)
         return family
 
     def _gauge(self, name: str, what: str, value: float) -> Metric:
-        from prometheus_client.core import GaugeMetricFamily
-
         family = GaugeMetricFamily(f"closedloop_{name}", what, labels=("replica",))
         family.add_metric((self.replica,), value)
         return family

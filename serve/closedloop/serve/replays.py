@@ -75,7 +75,7 @@ class Replays:
         self._max_bytes = max_bytes
         self._keep_s = keep_s
         self._clock = clock
-        self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, ...], _Entry] = OrderedDict()
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -83,7 +83,7 @@ class Replays:
         return len(self._entries)
 
     async def once(
-        self, name: tuple[str, str], digest: str, answer: Callable[[], Awaitable[Recorded]]
+        self, name: tuple[str, ...], digest: str, answer: Callable[[], Awaitable[Recorded]]
     ) -> Recorded:
         """Return the answer that a call had, or answer it.
 
@@ -92,7 +92,7 @@ class Replays:
         Parameters
         ----------
         name : tuple of str
-            Id of the API key, idempotency key.
+            Names the call: API key and idempotency key.
         digest : str
             Of the request.
         answer : callable
@@ -128,7 +128,7 @@ class Replays:
         finally:
             entry.answered.set()
 
-    def _drop(self, name: tuple[str, str]) -> None:
+    def _drop(self, name: tuple[str, ...]) -> None:
         self._bytes -= self._entries.pop(name).size_bytes
 
     def _forget(self) -> None:
@@ -137,7 +137,7 @@ class Replays:
         for name in list(self._oldest(now)):
             self._drop(name)
 
-    def _oldest(self, now: float) -> list[tuple[str, str]]:
+    def _oldest(self, now: float) -> list[tuple[str, ...]]:
         going, left = [], self._bytes
         for name, entry in self._entries.items():
             if entry.ends_at > now and left <= self._max_bytes:

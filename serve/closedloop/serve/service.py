@@ -111,15 +111,20 @@ class Service:
         self._burials = 0
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
+    def slot(self, *, more: int = 0) -> Iterator[None]:
         """Take one of the replica's places for the time of a request.
+
+        Parameters
+        ----------
+        more : int
+            Places that others may not take.
 
         Raises
         ------
         Overloaded
             All are taken.
         """
-        if self.figures.in_flight >= self._options.max_in_flight:
+        if self.figures.in_flight >= self._options.max_in_flight + more:
             self.figures.refused("overloaded")
             raise Overloaded(
                 f"{self.figures.in_flight} requests are being answered, which is the limit.",

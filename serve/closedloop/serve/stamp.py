@@ -10,6 +10,7 @@ span before, too.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -160,7 +161,9 @@ class RepeatableStamp(Stamp):
             raise IdempotencyMismatch
 
 
-def stamp_of(api_key_id: str, told: str, digest: str, *, now_s: float | None = None) -> Stamp:
+def stamp_of(
+    api_key_id: str, told: str, request: bytes, *, now_s: float | None = None
+) -> RepeatableStamp:
     """Return the stamp of a call with an idempotency key.
 
     Parameters
@@ -169,8 +172,8 @@ def stamp_of(api_key_id: str, told: str, digest: str, *, now_s: float | None = N
         Whose idempotency keys these are.
     told : str
         The header: 1 to 255 visible ASCII characters, in double quotes or bare.
-    digest : str
-        Of the request.
+    request : bytes
+        What must be the same each time.
 
     Raises
     ------
@@ -180,6 +183,7 @@ def stamp_of(api_key_id: str, told: str, digest: str, *, now_s: float | None = N
     key = key_in(told)
     now_s = time.time() if now_s is None else now_s
     names = ("call", api_key_id, key)
+    digest = _digest(key, request)
     made_s = _made_s(key)
     if made_s is not None and abs(now_s - made_s) <= MAX_SKEW_S:
         fresh = 0 <= now_s - made_s < _UNWRITTEN_S
@@ -219,6 +223,16 @@ def may_wait_in_a_buffer(event_id: str, *, settle_s: float) -> bool:
 def runners_up(event: Event) -> Sequence[tuple[str, float]]:
     """Return the labels after the first that a logged prediction told."""
     return [(label, share) for label, share in json.loads(event.attributes.get(TOP, "[]"))]
+
+
+def _digest(key: str, request: bytes) -> str:
+    """Return what tells a request from others.
+
+    It is stored beside masked text, and a request may hold what was masked: without the
+    idempotency key, which is stored nowhere, nobody can try what it was made of.
+    """
+    secret = hashlib.blake2b(key.encode()).digest()
+    return hashlib.blake2b(request, digest_size=16, key=secret).hexdigest()
 
 
 def _made_s(key: str) -> float | None:

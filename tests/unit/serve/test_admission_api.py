@@ -87,6 +87,8 @@ def test_requests_over_the_limit_are_told_to_come_back(api):
                 await asyncio.to_thread(model.reached.acquire)
             refused = await client.post(PREDICT, json={"text": "x"})
             health = await client.get("/healthz")
+            figures = await client.get("/metrics", headers={"authorization": "Bearer cl_figures"})
+            assert figures.status_code == 200  # scrapes have places of their own
             model.gate.set()
             return refused, health, await asyncio.gather(*slow)
 

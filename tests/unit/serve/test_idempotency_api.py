@@ -9,6 +9,7 @@ from closedloop.core.errors import EngineError
 from closedloop.data.event import Kind
 from closedloop.models.reference import ModelRef
 from closedloop.models.registry import Champion
+from closedloop.models.trial import Stage, Trial
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.client import AsyncClient
 from closedloop.serve.client_attempts import ApiInputError
@@ -102,6 +103,25 @@ def test_what_was_refused_may_be_tried_again(serve_models):
     api = serve_models(buffer_events=1)
     api.assert_error(send(api, PREDICT, BODY), 429, "overloaded")
     assert send(api, PREDICT, {"text": "hello"}).status_code == 200
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_a_version_on_trial_answers_once_too(replicas, stage):
+    def version(number):
+        return Champion(ref=ModelRef.parse(DESK), version=number, path="/m", sha256="")
+
+    trial = Trial(candidate=version(5), stage=stage, percent=100.0)
+    one, other = replicas
+    for api in replicas:
+        api.host.apply(Catalog.of([version(3)], [trial])).result(10)
+    first = send(one, PREDICT, BODY)
+    assert first.json()["version"] == (5 if stage is Stage.CANARY else 3)
+    one.service.trials.close()  # writes what waits for the other version
+    logged = one.events()
+    assert [event.attributes["trial_version"] for event in logged] == ["5", "5"]
+    other.host.apply(Catalog.of([version(6)])).result(10)
+    assert send(other, PREDICT, BODY).content == first.content
+    assert len(other.events()) == 2
 
 
 def test_feedback_is_stored_once(replicas):
