@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from closedloop.core.api_key import ALL, Action, ApiKey
-from closedloop.core.errors import ClosedLoopError, EngineError, InputError, NotFound
+from closedloop.core.errors import ClosedLoopError, InputError, NotFound, Overloaded
 from closedloop.models.prediction import Prediction
 from closedloop.serve.messages import PredictRequest
 from closedloop.serve.model_host import ModelHost
@@ -118,15 +118,15 @@ class Models:
         for model in turn.models:
             try:
                 found = await self._ask(turn, model)
-            except (EngineError, NotFound) as error:
-                failure = error
-                turn.note("model", "could not be loaded", model)
             except Exception as error:  # one model's fault is not the turn's
                 if isinstance(error, ClosedLoopError):
-                    raise
-                logger.exception("the model %s failed in a turn", model)
+                    if not _is_the_models(error):
+                        raise
+                    turn.note("model", "did not answer", model)
+                else:
+                    logger.exception("the model %s failed in a turn", model)
+                    turn.note("model", "failed", model)
                 failure = error
-                turn.note("model", "failed", model)
             else:
                 turn.candidates.append(found)
                 if found.confidence >= turn.request.min_confidence:
@@ -193,9 +193,9 @@ class Turns:
         IdempotencyMismatch
             The stamp's key was used for another request.
         EngineError
-            No model could be loaded.
+            No model answered, because none could be loaded.
         Overloaded
-            The event log does not keep up.
+            No model answered, because the event log does not keep up.
         """
         key.require(Action.PREDICT)
         turn = OpenTurn(key=key, request=request, stamp=stamp)
@@ -204,6 +204,11 @@ class Turns:
             if decision is not None:
                 return _response(turn, decision)
         raise AssertionError("the last step decides")
+
+
+def _is_the_models(error: ClosedLoopError) -> bool:
+    """Tell whether another model may do better; else something is wrong with the request."""
+    return error.http_status >= 500 or isinstance(error, NotFound | Overloaded)
 
 
 def _of(request: TurnRequest) -> PredictRequest:
