@@ -13,17 +13,11 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from closedloop.core.errors import ClosedLoopError
-from closedloop.serve.edge import (
-    NO_OBJECT,
-    Edge,
-    error_answer,
-    error_body,
-    invalid_body,
-    printable,
-)
+from closedloop.serve.edge import Edge
 from closedloop.serve.messages import (
     HealthResponse,
 )
+from closedloop.serve.refusals import NO_OBJECT, error_answer, error_body, invalid_body, printable
 from closedloop.serve.routes import guarded_routes
 
 if TYPE_CHECKING:

@@ -20,7 +20,6 @@ from closedloop.serve.described import (
     IdempotencyKey,
     documented,
 )
-from closedloop.serve.edge import invalid_body
 from closedloop.serve.event_messages import EventsRequest, EventsResponse
 from closedloop.serve.explain_messages import ExplainRequest, ExplainResponse
 from closedloop.serve.figures import MEDIA_TYPE as METRICS_MEDIA_TYPE
@@ -32,6 +31,7 @@ from closedloop.serve.messages import (
     PredictResponse,
 )
 from closedloop.serve.prediction_stream import PredictionStream
+from closedloop.serve.refusals import invalid_body
 from closedloop.serve.stamp import Stamp
 from closedloop.serve.turn_messages import TurnRequest, TurnResponse
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -15,8 +13,8 @@ from closedloop.data.event import Event
 from closedloop.data.event_log.protocol import EventLog
 from closedloop.data.log_file import Refused
 from closedloop.serve.access import KeyRing, Quotas
-from closedloop.serve.event_intake import EventIntake
-from closedloop.serve.event_messages import EventOutcome, EventsRequest, EventsResponse
+from closedloop.serve.event_desk import EventDesk
+from closedloop.serve.event_messages import EventsRequest, EventsResponse
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.explain_messages import ExplainRequest, ExplainResponse
 from closedloop.serve.explainer import Explainer
@@ -39,7 +37,6 @@ from closedloop.serve.turn_messages import TurnRequest, TurnResponse
 from closedloop.serve.turns import Turns
 
 _PACE_S = 0.05
-_MAX_BURIALS = 8
 
 
 class Service:
@@ -104,11 +101,7 @@ class Service:
         self._writer = writer
         self._options = options
         self._quotas = Quotas(options)
-        self._intake = EventIntake(mask=mask, pseudonym=pseudonym)
-        self._bury = bury
-        # One commit to the lake at a time; what waits for it is bounded below.
-        self._burying = ThreadPoolExecutor(1, thread_name_prefix="bury")
-        self._burials = 0
+        self._events = EventDesk(writer=writer, mask=mask, pseudonym=pseudonym, bury=bury)
 
     @contextmanager
     def slot(self, *, more: int = 0) -> Iterator[None]:
@@ -220,55 +213,8 @@ class Service:
         return await self._feedback.take(key, request, stamp)
 
     async def events(self, key: ApiKey, request: EventsRequest) -> EventsResponse:
-        """Store a batch of events; what is accepted is on disk when this returns.
-
-        Raises
-        ------
-        OutOfScope
-            The key may not send events.
-        Overloaded
-            The event log, or the dead letters, do not keep up; nothing was stored.
-        EngineError
-            The event log or the lake failed; sending the same event ids again is safe.
-        """
-        key.require(Action.EVENTS)
-        self._writer.check_room(len(request.events))
-        if self._burials >= _MAX_BURIALS:
-            raise Overloaded(
-                "Events are refused faster than they can be kept as dead letters.",
-                remedy="Correct what the answers complain about, and send again after a second.",
-            )
-        taken = await asyncio.to_thread(self._intake.take, key, request.events)
-        outcomes = taken.outcomes
-        if taken.events:
-            places = await asyncio.wrap_future(self._writer.store(taken.events))
-            outcomes += [
-                EventOutcome(
-                    index=index,
-                    status="duplicate" if place is None else "accepted",
-                    event_id=event.event_id,
-                )
-                for index, event, place in zip(taken.indexes, taken.events, places, strict=True)
-            ]
-        if taken.refused:
-            await self._keep_refused(key, taken.refused)
-        counted = Counter(outcome.status for outcome in outcomes)
-        return EventsResponse(
-            accepted=counted["accepted"],
-            duplicates=counted["duplicate"],
-            refused=counted["refused"],
-            events=sorted(outcomes, key=lambda outcome: outcome.index),
-        )
-
-    async def _keep_refused(self, key: ApiKey, refused: Sequence[Refused]) -> None:
-        tenant = "default" if key.tenant == "*" else key.tenant
-        self._burials += 1
-        try:
-            await asyncio.get_running_loop().run_in_executor(
-                self._burying, self._bury, refused, f"api {key.client}", tenant
-            )
-        finally:
-            self._burials -= 1
+        """Store a batch of events; see `EventDesk.take`."""
+        return await self._events.take(key, request)
 
     def models(self, key: ApiKey) -> ModelsResponse:
         """Return the models that a key reaches.
@@ -317,6 +263,6 @@ class Service:
         """Write what waits and end the threads."""
         self.predictor.close()
         self.host.close()
-        self._burying.shutdown(wait=True)
+        self._events.close()
         self._writer.close()
         self._log.close()
