@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from closedloop.core.privacy import names_a_person
-from closedloop.data.event import Event, Kind, new_event_id
+from closedloop.data.event import Event, Kind
 from closedloop.models.prediction import Prediction
 from closedloop.models.registry import Champion
 from closedloop.serve.messages import PredictRequest
+from closedloop.serve.stamp import NEW, Stamp
 
 
 def prediction_events(
@@ -20,6 +21,7 @@ def prediction_events(
     *,
     pseudonym: Callable[[str, str], str],
     latency_ms: float,
+    stamp: Stamp = NEW,
 ) -> list[Event]:
     """Return one event for each text that a version answered.
 
@@ -31,6 +33,8 @@ def prediction_events(
         whose id names a person.
     latency_ms : float
         Of the whole request, which its texts share.
+    stamp : Stamp
+        What they say of the call.
     """
     now = datetime.now(UTC)
     tenant = champion.ref.tenant
@@ -54,13 +58,18 @@ def prediction_events(
             prediction=answer.label,
             confidence=float(answer.confidence),
             latency_ms=latency_ms,
+            attributes=stamp.attributes(answer),
         )
         for event_id, text, answer in answered
     ]
 
 
 def feedback_event(
-    prediction: Event, feedback: Literal["up", "down"], *, comment: str | None
+    prediction: Event,
+    feedback: Literal["up", "down"],
+    *,
+    comment: str | None,
+    stamp: Stamp = NEW,
 ) -> Event:
     """Return the event of a user's word on an answer.
 
@@ -72,7 +81,7 @@ def feedback_event(
         Masked already.
     """
     return Event(
-        event_id=new_event_id(),
+        event_id=stamp.event_id(0),
         ts=datetime.now(UTC),
         tenant=prediction.tenant,
         kind=Kind.FEEDBACK,
@@ -87,5 +96,5 @@ def feedback_event(
         confidence=prediction.confidence,
         feedback=feedback,
         refers_to=prediction.event_id,
-        attributes={"comment": comment} if comment else {},
+        attributes=stamp.identity | ({"comment": comment} if comment else {}),
     )

@@ -17,9 +17,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
-from closedloop.data.event import Event, new_event_id
+from closedloop.data.event import Event
 from closedloop.models.prediction import Prediction
 from closedloop.models.trial import subject_of
 from closedloop.serve.answer_events import prediction_events
@@ -27,6 +26,7 @@ from closedloop.serve.answer_threads import AnswerThreads
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.messages import PredictRequest
 from closedloop.serve.model_host import Model, OnTrial, Served
+from closedloop.serve.stamp import NEW, Stamp
 from closedloop.serve.trial_counts import Tallies, Tally, TrialKey
 from closedloop.serve.trial_events import note_answers, note_problem, note_trial
 from closedloop.serve.trial_outcome import Answers, Outcome, Side, ask, failure
@@ -82,6 +82,7 @@ class TrialDesk:
         on_trial: OnTrial,
         request: PredictRequest,
         out: Callable[[str, Prediction], dict[str, Any]],
+        stamp: Stamp = NEW,
     ) -> dict[str, Any]:
         """Answer texts by champion or canary and have the other version asked beside.
 
@@ -91,11 +92,13 @@ class TrialDesk:
             The champion, and what is on trial beside it.
         out : callable
             Makes a prediction's part of the response of (its id, the answer).
+        stamp : Stamp
+            The ids of the call, and what its events say of it.
         """
         started = time.perf_counter()
         champion, trial = served.champion, on_trial.trial
         key = TrialKey(model=str(trial.ref), champion=champion.version, trial=trial.version)
-        request_id = str(uuid4())
+        request_id = stamp.request_id()
         texts = request.all_texts
         masked = await self._answering.run(texts, lambda: [self._mask(text) for text in texts])
         subject = subject_of(
@@ -118,13 +121,14 @@ class TrialDesk:
                 raise
             self._tallies.count(key, "champion", first)
         answered_by = champion if side == "champion" else trial.candidate
-        ids = [new_event_id() for _ in first.answers]
+        ids = [stamp.event_id(index) for index in range(len(first.answers))]
         events = prediction_events(
             answered_by,
             request,
             zip(ids, masked, first.answers, strict=True),
             pseudonym=self._pseudonym,
             latency_ms=(time.perf_counter() - started) * 1000,
+            stamp=stamp,
         )
         note_trial(events, key, trial.stage, by=side)
         note_answers(events, side, first.answers)
