@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,7 @@ CHROMIUM_FLAGS = [
 ]
 QUEUE = "demo.svm.intent"
 PASSWORD = "correct horse"
+_LOG_CHARACTERS = 6_000
 
 TASKS = [
     ("Where is my parcel? It has been a week.", "delivery_late", ["parcel", "week", "arrive"]),
@@ -167,6 +168,18 @@ def _wait_until_up(app: App, process: subprocess.Popen[bytes]) -> None:
         except httpx.HTTPError:
             time.sleep(0.2)  # the process opens its port itself; there is no event to wait for
     raise AssertionError(f"the app did not come up:\n{app.log.read_text()}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the app wrote beside a failure that only its page was seen to have."""
+    report = yield
+    app = getattr(item, "funcargs", {}).get("app")
+    if report.failed and isinstance(app, App):
+        report.sections.append(("app.log", app.log.read_text()[-_LOG_CHARACTERS:]))
+    return report
 
 
 @pytest.fixture

@@ -114,6 +114,8 @@ def test_up_run_down(machine: Machine) -> None:
 
     key = machine.run(closedloop, "keys", "add", "bot", "--tenant", "voltio").split()[-1]
     assert _ask(machine, key)["version"] == 1
+    # `closedloop env` told Ray how Serve takes requests.
+    assert any("haproxy" in words for words in _commands_in(_space(machine.server_pid)))
 
     wrong = replace(machine, environment=machine.environment | {"RAY_AUTH_TOKEN": "0" * 64})
     refused = wrong.run(
@@ -255,8 +257,7 @@ def _script(path: Path, text: str) -> None:
 
 def _left(server_pid: int) -> list[str]:
     """Return what runs on the machine beside its ssh server, once that has had time to end."""
-    children = Path(f"/proc/{server_pid}/task/{server_pid}/children").read_text().split()
-    space = os.readlink(f"/proc/{children[0]}/ns/pid")
+    space = _space(server_pid)
     pause = threading.Event()
     for _ in range(_ENDING_S):
         left = [words for words in _commands_in(space) if "sshd" not in words]
@@ -264,6 +265,12 @@ def _left(server_pid: int) -> list[str]:
             break
         pause.wait(1)
     return left
+
+
+def _space(server_pid: int) -> str:
+    """Return the machine's space of process ids."""
+    children = Path(f"/proc/{server_pid}/task/{server_pid}/children").read_text().split()
+    return os.readlink(f"/proc/{children[0]}/ns/pid")
 
 
 def _commands_in(space: str) -> Iterator[str]:

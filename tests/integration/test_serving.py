@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from closedloop.core.api_key import Action
 from closedloop.core.errors import ClosedLoopError, Conflict, NotAllowed, NotFound
 from closedloop.core.identity import Identities
 from closedloop.core.ports import free_port
@@ -109,8 +110,9 @@ def test_what_is_refused_is_refused_in_words(serving, client):
             http.post(predict, json={"text": ""}, headers=headers),
             http.post(predict, content=b"x" * 1_100_000, headers=headers),
             http.get(f"{serving.url}/none"),
+            http.get(f"{serving.url}/none", headers=headers),
         ]
-    assert [answer.status_code for answer in answers] == [401, 422, 413, 404]
+    assert [answer.status_code for answer in answers] == [401, 422, 413, 401, 404]
     assert all(answer.json()["error"]["remedy"] for answer in answers)
     with pytest.raises(NotFound), Client(serving.url, serving.keys["bank"]) as other:
         other.predict(MODEL, ["x"])
@@ -148,6 +150,33 @@ def test_feedback_is_durable_and_names_the_version(serving, client):
     assert (feedback.refers_to, feedback.model_version) == (answer.prediction_id, 1)
     assert "13800138000" not in prediction.text
     assert prediction.user_id not in (None, "ann")
+
+
+def test_turns_explanations_and_metrics_come_through_the_ingress(serving, client):
+    turn = client.turn("refund please", min_confidence=0.0)
+    assert (turn.decided_by, turn.model, turn.label) == ("model", MODEL, "refund")
+    why = client.explain(MODEL, "refund please")
+    assert why.label == "refund"
+    assert why.supporting
+    store = Store(serving.settings.store_url)
+    _, key = Identities(store).add_key("prometheus", actions=frozenset({Action.METRICS}))
+    store.close()
+    with httpx.Client(trust_env=False) as http:
+        told = http.get(f"{serving.url}/metrics", headers={"authorization": f"Bearer {key}"})
+        repeated = [
+            http.post(
+                f"{serving.url}/v1/models/{MODEL}:predict",
+                json={"text": "refund please"},
+                headers={
+                    "authorization": f"Bearer {serving.keys['retail']}",
+                    "idempotency-key": "the-same",
+                },
+            )
+            for _ in range(2)
+        ]
+    assert 'route="turn",status="200"} 1.0' in told.text
+    assert repeated[0].status_code == 200
+    assert repeated[0].content == repeated[1].content
 
 
 def test_events_are_durable_masked_and_refused_one_by_one(serving, client):

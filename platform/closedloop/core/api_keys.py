@@ -234,7 +234,7 @@ class ApiKeys:
                 row = connection.execute(
                     sa.select(schema.api_key).where(schema.api_key.c.id == key_id)
                 ).one_or_none()
-        except sa.exc.SQLAlchemyError as error:
+        except EngineError as error:  # which names the database: not for clients
             raise EngineError(
                 "The metadata store, which has the API keys, does not answer.",
                 remedy="Send the request again after a moment; see 'closedloop status'.",

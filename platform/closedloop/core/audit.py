@@ -29,10 +29,9 @@ import sqlalchemy as sa
 
 from closedloop.core import schema
 from closedloop.core.errors import Tampered
-from closedloop.core.store import Store
+from closedloop.core.store import Lock, Store, one_at_a_time
 
 _NOTHING_BEFORE = "0" * 64
-_LOCK = 7305109  # of PostgreSQL's advisory locks; migrations have the one before
 _MAX_CHARS = 200
 _REMEDY = "Compare the table 'audit' with a backup of the store, and find who may write to it."
 
@@ -107,7 +106,7 @@ class Audit:
             The chain is broken; the message names the first entry that does not fit.
         """
         with self._store.read() as connection:
-            _one_at_a_time(connection)
+            one_at_a_time(connection, Lock.AUDIT)
             head = connection.execute(sa.select(schema.audit_head)).one_or_none()
             last_position, last_hash = 0, _NOTHING_BEFORE
             order = sa.select(schema.audit).order_by(schema.audit.c.position)
@@ -148,7 +147,7 @@ def record(
     **details
         JSON values; never a secret.
     """
-    _one_at_a_time(connection)
+    one_at_a_time(connection, Lock.AUDIT)
     position, previous = _end(connection)
     row = {
         "position": position + 1,
@@ -173,12 +172,6 @@ def system_user() -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid {uid}"
-
-
-def _one_at_a_time(connection: sa.Connection) -> None:
-    """Keep other writers of the trail out until this transaction ends; in SQLite they are."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
 
 
 def _end(connection: sa.Connection) -> tuple[int, str]:

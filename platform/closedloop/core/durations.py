@@ -1,4 +1,4 @@
-"""Lengths of time as people write them: ``36h``, ``180d``, ``2w``."""
+"""Lengths of time as people write them: ``90m``, ``36h``, ``180d``, ``2w``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from datetime import timedelta
 
 from closedloop.core.errors import InputError
 
-_DURATION = re.compile(r"(\d+)\s*(h|d|w)")
-_UNIT = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_DURATION = re.compile(r"(\d+)\s*(m|h|d|w)")
+_UNIT = {
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
 
 
 def duration(text: str) -> timedelta:
-    """Read a length of time, in hours, days or weeks.
+    """Read a length of time, in minutes, hours, days or weeks.
 
     Raises
     ------
@@ -33,5 +38,5 @@ def duration(text: str) -> timedelta:
 
 def _raise(text: str) -> timedelta:
     raise InputError(
-        f"The length of time {text!r} cannot be read.", remedy="Write it like 36h, 180d or 2w."
+        f"The length of time {text!r} cannot be read.", remedy="Write it like 90m, 36h, 180d or 2w."
     )

@@ -2,7 +2,8 @@
 
 The postcode is looked for first; the address is the run of names and numbers that leads up to it:
 "94183 Rachel Ports, Lake Amy, NY 21872" holds no word of a street. A town with its postcode alone
-is no address: a house number, a box or two names ahead of the town make it one.
+is no address: a house number, a box or two names ahead of the town make it one. So does the word:
+"my postcode is LS1 4AP" tells the few houses that share it.
 """
 
 from __future__ import annotations
@@ -10,22 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from closedloop.core.address_parts import STATE_NAMES, STATES, widened
 from closedloop.core.detectors import Span
 
-_STATES = (
-    "A[AEKLPRZ]|C[AOT]|D[CE]|FL|GA|GU|HI|I[ADLN]|K[SY]|LA|M[ADEINOST]|N[CDEHJMVY]|O[HKR]|PA|PR|RI"
-    "|S[CD]|T[NX]|UT|V[AIT]|W[AIVY]"
-)
-_STATE_NAMES = (
-    "Alabama|Alaska|Arizona|Arkansas|California|Colorado|Connecticut|Delaware|Florida|Georgia"
-    "|Hawaii|Idaho|Illinois|Indiana|Iowa|Kansas|Kentucky|Louisiana|Maine|Maryland|Massachusetts"
-    "|Michigan|Minnesota|Mississippi|Missouri|Montana|Nebraska|Nevada|New (?:Hampshire|Jersey"
-    "|Mexico|York)|(?:North|South) (?:Carolina|Dakota)|Ohio|Oklahoma|Oregon|Pennsylvania"
-    "|Rhode Island|Tennessee|Texas|Utah|Vermont|Virginia|Washington|West Virginia|Wisconsin|Wyoming"
-)
 _NAME = r"[A-ZÀ-Þ][A-Za-zÀ-ÿ'’]+"
 _POSTCODE = re.compile(
-    rf"(?P<us>\b(?i:{_STATES}|{_STATE_NAMES}),? \d{{5}}(?:-\d{{4}})?)(?![\d\-])"
+    rf"(?P<us>\b(?i:{STATES}|{STATE_NAMES}),? \d{{5}}(?:-\d{{4}})?)(?![\d\-])"
     r"|(?P<named>\b(?:[A-Z]{1,2}\d[\dA-Z]? \d[A-Z]{2}|(?:NSW|VIC|QLD|WA|SA|TAS|ACT|NT),? \d{4}"
     r"|(?:AB|BC|MB|N[BLSTU]|ON|PE|QC|SK|YT),? [A-Z]\d[A-Z] ?\d[A-Z]\d"
     r"|[A-Z]\d{2} ?[A-Z]\d[A-Z\d]{2})\b)"
@@ -49,6 +40,18 @@ _SMALL_RUN = re.compile(
     re.IGNORECASE,
 )
 _RUN_CHARS, _TOWN_CHARS = 120, 24
+# What a run may hold that is of no address: a telephone number, the word for what follows.
+_BEFORE = re.compile(
+    r".*(?:\b\d{3,}[ \-]\d{3,}\b(?!-)|\d{7}"
+    r"|\b(?:post ?code|zip|tel|phone|mobile|e-?mail)\b)[,.:;)]* ?",
+    re.IGNORECASE | re.DOTALL,
+)
+_NAMED = re.compile(
+    r"\b(?:post ?code|postal code|zip(?: ?code)?|plz)\b(?: (?:is|was)\b|[ :=,])*"
+    r"(?P<code>[A-Z]{1,2}\d[\dA-Z]? ?\d[A-Z]{2}|[A-Z]\d[A-Z] ?\d[A-Z]\d|\d{5}(?:-\d{4})?)"
+    r"(?![\w\-]|[.,]\d)",
+    re.IGNORECASE,
+)
 _SERVICE = re.compile(r"\b[AFD]PO\b")
 _HOUSE_LAST = re.compile(
     r"[A-Za-zÀ-ÿ.] ?\d{1,4} ?[A-Za-z]?(?:[/\-]\d{1,4}[A-Za-z]?)?(?:, [^,]{1,12})?,? ?\n? ?$"
@@ -66,8 +69,12 @@ _OF_A_STREET = re.compile(
 
 def posted(text: str, first: int = 0) -> Iterator[Span]:
     """Find addresses that end in a postcode; its last signs stand at `first` or later."""
+    for code in _NAMED.finditer(text, max(0, first - _TOWN_CHARS)):
+        yield Span(code.start("code"), code.end("code"), "address")
     for code in _POSTCODE.finditer(text, max(0, first - _TOWN_CHARS)):
         ahead = text[max(0, code.start() - _RUN_CHARS) : code.start()]
+        if before := _BEFORE.match(ahead):
+            ahead = ahead[before.end() :]
         # "or", "in", "me" are states as well.
         if code["us"] and code[0][0].islower() and not ahead.rstrip().endswith(","):
             continue
@@ -75,7 +82,7 @@ def posted(text: str, first: int = 0) -> Iterator[Span]:
         if run is None or not _leads_to(run[0], code):
             run = _SMALL_RUN.search(ahead) if code["us"] or code["named"] else None
         if run is not None and _leads_to(run[0], code):
-            yield Span(code.start() - len(run[0]), code.end(), "address")
+            yield widened(text, Span(code.start() - len(run[0]), code.end(), "address"))
 
 
 def _leads_to(run: str, code: re.Match[str]) -> bool:

@@ -2,7 +2,8 @@
 
 Nothing is stored before it went through here. Most texts hold neither a digit nor an ``@`` nor a
 word of an address; one look settles those. The others meet only the detectors that their signs
-call for (see `detectors`, `telephones`, `addresses`, `postcodes`, `spelled`).
+call for (see `detectors`, `orders`, `telephones`, `addresses`, `chinese_addresses`, `postcodes`,
+`spelled`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from closedloop.core import addresses, detectors, postcodes, spelled, telephones
+from closedloop.core import (
+    addresses,
+    chinese_addresses,
+    detectors,
+    orders,
+    postcodes,
+    spelled,
+    telephones,
+)
 from closedloop.core.detectors import Span
 
 __all__ = ["KINDS", "Span", "find_pii", "mask", "mask_many", "names_a_person"]
@@ -46,25 +55,27 @@ _TOKEN = re.compile(r"\d(?:[\dA-Za-z\-/]{3}(?![.,]\d)|(?<=[A-Z]\d)|(?=[A-Z]))")
 # A telephone number, and a card or an id, have as many digits.
 _SEVEN = re.compile(r"\d(?:[ .()/\-]{0,4}\d){6}")
 _THIRTEEN = re.compile(r"\d(?:[ \-]?\d){12}")
+_LEAST_ADDRESS = 6  # signs
 _ENGLISH_STREET = re.compile(r"\d[A-Za-z]?(?:[-/]\d+)?,? [A-Za-z\d]")
 # Of postcodes, by their digits.
 _POSTED = re.compile(
-    r"\d(?:(?<=[A-Za-z,\n][ \-]\d)(?:\d{4,5}|\d\d ?\d{2,3}|\d-\d{3})(?!\d)"
+    r"\d(?:(?<=[A-Za-z,:\n][ \-]\d)(?:\d{4,5}|\d\d ?\d{2,3}|\d-\d{3})(?!\d)"
     r"|(?<=[ACDSTW,\n][ \-]\d)\d{3}(?![\d.])|(?<=\n\d)\d{3,4}(?!\d)|[A-Z]{2}\b|[A-Z] ?\d[A-Z]\d)"
 )
 # Of streets and boxes that end in a number.
 _STREET_SIGNS = ("tr.", "traße", "trasse", "ox ", "OX ")
 _CHINESE_STREET = re.compile(r"[路街道巷弄村里同栋幢座楼屯寨庄塔]")
+# Of houses without a street: in a district, or by their dashes.
+_CHINESE_HOUSE = re.compile(r"[区县镇乡].{1,24}?[0-9]号")
+_CHINESE_DASHED = re.compile(r"[0-9]-[0-9]{1,2}-[0-9]{3}")
 
-# Detectors of numbers with the strength of their proof: long check digits beat a number's
-# name, that beats one digit of Luhn's, this a mere label, that a numbering plan, this a shape.
-_NUMBER_DETECTORS: tuple[tuple[int, re.Pattern[str], Callable[[str], Iterator[Span]]], ...] = (
-    (7, _THIRTEEN, detectors.resident_ids),
-    (7, _NUMBER, detectors.ibans),
-    (5, _THIRTEEN, detectors.cards),
-    (3, _SEVEN, telephones.phones),
-    (1, _NUMBER, detectors.bare_orders),
-)
+# Detectors of numbers, by the run of digits that they need, with the strength of their proof: long
+# check digits beat a number's name, that beats one digit of Luhn's, this a mere label, that a
+# numbering plan, this a shape.
+_Detectors = tuple[tuple[int, Callable[[str], Iterator[Span]]], ...]
+_OF_FOUR: _Detectors = ((7, detectors.ibans), (1, orders.bare_orders))
+_OF_SEVEN: _Detectors = ((3, telephones.phones),)
+_OF_THIRTEEN: _Detectors = ((7, detectors.resident_ids), (5, detectors.cards))
 
 
 def find_pii(text: str) -> tuple[Span, ...]:
@@ -89,7 +100,8 @@ def find_pii(text: str) -> tuple[Span, ...]:
     spells = spelled.may_hold(text)
     if not spells and not _CUE.search(text):
         return ()
-    if _WIDE.search(text):
+    ascii_only = text.isascii()
+    if not ascii_only and _WIDE.search(text):
         text = text.translate(_NARROW)
     found: list[tuple[int, Span]] = []
     if "@" in text:
@@ -98,17 +110,27 @@ def find_pii(text: str) -> tuple[Span, ...]:
     if spells:
         found += [(7, span) for span in spelled.spelled(text)]
     if _NUMBER.search(text):
-        for strength, sign, detect in _NUMBER_DETECTORS:
-            if sign is _NUMBER or sign.search(text):
-                found += [(strength, span) for span in detect(text)]
+        called = _OF_FOUR
+        if _SEVEN.search(text):
+            called += _OF_SEVEN
+            if _THIRTEEN.search(text):
+                called += _OF_THIRTEEN
+        for strength, detect in called:
+            found += [(strength, span) for span in detect(text)]
     if _TOKEN.search(text):
-        found += [(6 if named else 4, span) for named, span in detectors.labelled_orders(text)]
-    if _ENGLISH_STREET.search(text) or any(sign in text for sign in _STREET_SIGNS):
+        found += [(6 if named else 4, span) for named, span in orders.labelled_orders(text)]
+        found += [(2, span) for span in orders.numbered(text)]
+    spaced = " " in text or "\n" in text
+    if (spaced and _ENGLISH_STREET.search(text)) or any(map(text.__contains__, _STREET_SIGNS)):
         found += [(2, span) for span in addresses.streets(text)]
-    if posted := _POSTED.search(text):
+    if posted := spaced and _POSTED.search(text):
         found += [(5, span) for span in postcodes.posted(text, posted.start())]
-    if _CHINESE_STREET.search(text):
-        found += [(2, span) for span in addresses.chinese_addresses(text)]
+    if not ascii_only and (
+        _CHINESE_STREET.search(text)
+        or _CHINESE_HOUSE.search(text)
+        or ("-" in text and _CHINESE_DASHED.search(text))
+    ):
+        found += [(2, span) for span in chinese_addresses.chinese_addresses(text)]
     if len(found) < 2:
         return tuple(span for _, span in found)
     return _without_overlaps(found)
@@ -160,7 +182,39 @@ def names_a_person(identifier: str) -> bool:
 
 def _without_overlaps(found: list[tuple[int, Span]]) -> tuple[Span, ...]:
     kept: list[Span] = []
-    for _, span in sorted(found, key=lambda each: (-each[0], each[1].start - each[1].end)):
-        if all(span.end <= other.start or other.end <= span.start for other in kept):
+    for _, span in sorted(
+        _joined_addresses(found), key=lambda each: (-each[0], each[1].start - each[1].end)
+    ):
+        if span.kind == "address":
+            span = _rest(span, kept)
+        if span.start < span.end and all(
+            span.end <= other.start or other.end <= span.start for other in kept
+        ):
             kept.append(span)
     return tuple(sorted(kept))
+
+
+def _joined_addresses(found: list[tuple[int, Span]]) -> list[tuple[int, Span]]:
+    """Join what detectors found of the same address."""
+    of_addresses = sorted((span, strength) for strength, span in found if span.kind == "address")
+    if len(of_addresses) < 2:
+        return found
+    joined = [each for each in found if each[1].kind != "address"]
+    for span, strength in of_addresses:
+        last = joined[-1] if joined else None
+        if last and last[1].kind == "address" and span.start < last[1].end:
+            end = max(last[1].end, span.end)
+            joined[-1] = (max(last[0], strength), Span(last[1].start, end, "address"))
+        else:
+            joined.append((strength, span))
+    return joined
+
+
+def _rest(address: Span, others: list[Span]) -> Span:
+    """Return an address up to the first stronger span in it; without its head it is none."""
+    end = min(
+        (other.start for other in others if address.start < other.start < address.end),
+        default=address.end,
+    )
+    short = end < address.end and end - address.start < _LEAST_ADDRESS
+    return Span(end if short else address.start, end, "address")

@@ -145,3 +145,17 @@ saved_slice = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("changed_at", sa.Float, nullable=False),
 )
+
+rule_change = sa.Table(
+    "rule_change",
+    metadata,
+    sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("rule_id", sa.String(36), nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("what", sa.String(12), nullable=False),
+    sa.Column("content", sa.JSON, nullable=False),  # defence/rules/rule_book.py
+    sa.Column("retired", sa.Text),  # why; NULL where it applies
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("who", sa.String(120), nullable=False),
+    sa.UniqueConstraint("rule_id", "revision"),
+)

@@ -63,6 +63,10 @@ def spelled(text: str) -> Iterator[Span]:
 
 def _is_address(text: str, found: re.Match[str]) -> bool:
     mail_host = _MAIL_HOST.fullmatch(found["host"])
+    # "Thank you. @shop.com" speaks to a shop; "2 @ shop.com" is a price.
+    mentions = found["plain"] == " @" or found["name"].isdigit()
+    if mentions and not (mail_host or _SAYS_MAIL.search(text)):
+        return False
     if found["plain"] == " at " and not _SPELLED_DOT.search(found["dots"]):
         return bool(mail_host)
     return bool(mail_host or _LIKE_A_NAME.search(found["name"]) or _SAYS_MAIL.search(text))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,16 @@ import sqlalchemy as sa
 from closedloop.core import sqlite
 from closedloop.core.errors import EngineError, InputError, first_line
 from closedloop.core.schema import VERSION_TABLE
+
+
+class Lock(IntEnum):
+    """What is done by one transaction at a time: PostgreSQL's advisory locks."""
+
+    MIGRATION = 7305108
+    REGISTRY = 7305109
+    ANNOTATION = 7305110
+    AUDIT = 7305111
+    RULES = 7305112
 
 
 class Store:
@@ -64,10 +75,9 @@ class Store:
         config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
         config.set_main_option("version_table", VERSION_TABLE)
         try:
-            with self.write() as connection:
-                if connection.dialect.name == "postgresql":
-                    # Two processes that start together must not both create the tables.
-                    connection.execute(sa.text("SELECT pg_advisory_xact_lock(7305108)"))
+            with self._writing() as connection:
+                # Two processes that start together must not both create the tables.
+                one_at_a_time(connection, Lock.MIGRATION)
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         except sa.exc.SQLAlchemyError as error:
@@ -88,16 +98,37 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """One read-write transaction; commits on leaving, rolls back on an exception."""
+        """One read-write transaction; commits on leaving, rolls back on an exception.
+
+        Raises
+        ------
+        EngineError
+            The database does not answer.
+        """
+        with self._answering(), self._writing() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One read-only transaction; raises as `write`."""
+        with self._answering(), self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
         writer = self._engine.connect().execution_options(closedloop_write=True)
         with writer as connection, connection.begin():
             yield connection
 
     @contextmanager
-    def read(self) -> Iterator[sa.Connection]:
-        """One read-only transaction."""
-        with self._engine.connect() as connection, connection.begin():
-            yield connection
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+            raise EngineError(
+                f"The metadata store {self.engine_name} does not answer: {first_line(error)}",
+                remedy="Check that the database runs and has disk space; then try again.",
+            ) from error
 
     def close(self) -> None:
         """Give the pool's connections back."""
@@ -136,3 +167,9 @@ def _engine(url: str) -> sa.Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def one_at_a_time(connection: sa.Connection, lock: Lock) -> None:
+    """Keep others that name this lock out until the transaction ends; in SQLite they are."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(int(lock))))

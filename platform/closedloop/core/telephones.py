@@ -28,15 +28,30 @@ _CHINESE_PHONE = re.compile(
 )
 _AMERICAN_PHONE = re.compile(
     r"(?<![\dA-Za-z.+\-])(?:(?:\+|00)?1[ .\-]?)?"
-    r"(?:\([2-9]\d\d\) ?|[2-9]\d\d(?:([ .\-])|/))[2-9]\d\d[ .\-]\d{4}(?![\d\-])"
+    r"(?:\([2-9]\d\d\) ?|[2-9]\d\d(?:([ .\-])|/))\d{3}[ .\-]\d{4}(?![\d\-])"
     rf"{_EXTENSION}",
     re.IGNORECASE,
 )
 _SHARED_PHONE = re.compile(
     r"(?<![\dA-Za-z.+\-])(?<!\d )(?:\((?:852|853|886)\) ?[2-9]\d{3}[ -]?\d{4}"
-    r"|1[38]00[ -]\d{3}[ -]\d{3})(?![\d\-])"
+    r"|1[38]00[ -]\d{3}[ -]\d{3}"
+    # The code of the area in brackets, and two groups or more.
+    r"|(?:[08] ?)?\(\d{1,4}(?: \d)?\) ?\d{3,5}(?:[ \-]\d{2,4}){1,2})(?![\d\-])"
 )
+# Of countries without a nought ahead: which groups are a number, the plans tell.
+_GROUPED_PHONE = re.compile(
+    r"(?<![\dA-Za-z.,$€£¥\-])(?<!\d )[5-9]\d\d"
+    r"(?:([ .\-])\d{3}\1\d{3}|([ .\-])\d\d\2\d\d\2\d\d)(?![ .\-]?\d|[A-Za-z])"
+)
+_GROUPED_PLANS = ("ES", "PT", "PL", "CZ")
+# No more in a whole turn: what else should it be?
+_ALONE = re.compile(r"\s*(?P<number>(?!20\d\d.20)[2-9]\d{3}[ \-]\d{4}|[2-9]\d(?: \d\d){3})[\s.]*")
+_ALONE_CHARS = 20
+_ALONE_PLANS = ("HK", "SG", "DK", "NO")
 _BARE_PHONE = re.compile(r"(?<![\dA-Za-z.\-])(?<!\d )1?[2-9]\d{9}(?![\dA-Za-z\-])")
+_BARE_LOCAL = re.compile(
+    r"(?<![\dA-Za-z.#\-])(?!20[0-3]\d(?:0[1-9]|1[0-2])[0-3])[2-8]\d{7}(?![\dA-Za-z\-元块]|\.\d)"
+)
 _FOREIGN_PHONE = re.compile(r"(?<![\dA-Za-z])(?:\+|00)[1-9](?:[ .\-]?\(?\d\)?){6,16}(?!\d)")
 _NATIONAL_PHONE = re.compile(
     r"(?<![\dA-Za-z.\-/:])(?<!\d )(?:0\d(?:\.\d\d){4}(?!\.?\d)"
@@ -46,14 +61,17 @@ _NATIONAL_DIGITS = range(7, 14)
 # Where the words ahead say telephone, a number need not be in a plan.
 _NAMED_PHONE = re.compile(
     r"(?:\b(?:(?:tele|cell)?phones?|tel|mobile|mob|cell|landline|hotline|fax|hp|whatsapp"
+    r"|(?:my|his|her|our|your|new|old|best|right|correct|contact) (?:numbers?|no\.?)(?: in [a-z]+)?"
+    r"|(?:telefon|handy|mobil|ruf)(?:nummer)?|(?:meine|neue) nummer|t[ée]l|t[ée]l[ée]phone|portable"
+    r"|tel[ée]fono|m[óo]vil|celular|n[uú]mero"
     r"|call(?:ed|ing)?|ring|dial|text|sms|contact|reach)\b"
     r"(?:[ :.=\-]|\b(?:numbers?|no|num|is|was|me|us|him|her|my"
-    r"|at|on|via|new|changed|to|now|file|under|back|please|here)\b|'s)*"
+    r"|at|on|via|new|changed|to|now|ist|unter|est|es|file|under|back|please|here)\b|'s)*"
     r"|(?:电话|手机|座机|固话|热线|传真|联系方式|联系|号码|致电|拨打|回电|打)"
     r"(?:号码?|[是为:：我给到 ]"
     r"|改成|变更|换成)*)"
     r"(?P<number>\+?(?:(?<!\d)1[3-9](?:[ .\-]?\d){9}|\(?\d{2,}(?:\)? ?[ .\-/]\(?\d{2,}){0,4}))"
-    rf"(?![\d:%/\-]|[.,]\d|[元个件块]){_EXTENSION}",
+    rf"(?![\d:%/\-]|[.,]\d(?!\d{{6}})|[元个件块]){_EXTENSION}",
 )
 _NAMED_DIGITS = range(7, 14)
 _LEAST_UNGROUPED = 8  # fewer in one go are a count or a code
@@ -62,15 +80,24 @@ _NATIONAL_PLANS = ("GB", "DE", "FR", "CN", "IT", "ES", "NL", "IE", "AU", "JP")
 
 def phones(text: str) -> Iterator[Span]:
     """Find telephone numbers: Chinese, American, and international or national ones of Europe."""
+    chinese = set()
     for found in _CHINESE_PHONE.finditer(text):
+        chinese.add(found.start())
         yield Span(found.start(), found.end(), "phone")
     for found in _AMERICAN_PHONE.finditer(text):
         yield Span(found.start(), found.end(), "phone")
     for found in _SHARED_PHONE.finditer(text):
         yield Span(found.start(), found.end(), "phone")
     for found in _BARE_PHONE.finditer(text):
-        if _in_plan(found[0], ("US",)):
+        if found.start() not in chinese and _in_plan(found[0], ("US",)):
             yield Span(found.start(), found.end(), "phone")
+    for found in _GROUPED_PHONE.finditer(text):
+        if _in_plan(found[0], _GROUPED_PLANS):
+            yield Span(found.start(), found.end(), "phone")
+    if (alone := len(text) < _ALONE_CHARS and _ALONE.fullmatch(text)) and _in_plan(
+        alone["number"], _ALONE_PLANS
+    ):
+        yield Span(*alone.span("number"), "phone")
     named = False
     for found in _NAMED_PHONE.finditer(lowered(text)):
         number = found["number"]
@@ -83,6 +110,8 @@ def phones(text: str) -> Iterator[Span]:
             yield Span(found.start("number"), found.end(), "phone")
     # "not ..., it is ...": a text about one is about another.
     for found in _BARE_PHONE.finditer(text) if named else ():
+        yield Span(found.start(), found.end(), "phone")
+    for found in _BARE_LOCAL.finditer(text) if named or "电话" in text or "座机" in text else ():
         yield Span(found.start(), found.end(), "phone")
     for found in _FOREIGN_PHONE.finditer(text) if "+" in text or "00" in text else ():
         number = found[0]

@@ -6,12 +6,11 @@ Keeping the same content again changes nothing, and a file that is there is whol
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import tempfile
 from pathlib import Path
 
-from closedloop.core.errors import EngineError, InputError
+from closedloop.core.errors import InputError
+from closedloop.core.files import written_whole
 from closedloop.models.reference import ModelRef
 
 MODEL_FILE = "model.skops"
@@ -42,9 +41,7 @@ class Artifacts:
             )
         self.folder = Path(rest if separator else url).expanduser().resolve()
 
-    def keep(
-        self, ref: ModelRef, file: Path, sha256: str, *, name: str = MODEL_FILE, beside: str = ""
-    ) -> Path:
+    def keep(self, ref: ModelRef, file: Path, sha256: str, *, name: str = MODEL_FILE) -> Path:
         """Copy a model file and return where the copy is.
 
         Parameters
@@ -53,8 +50,6 @@ class Artifacts:
             What its content must hash to, 64 hexadecimal digits.
         name : str
             Of the copy.
-        beside : str
-            Hash of the model whose folder it goes to; its own where empty.
 
         Raises
         ------
@@ -63,7 +58,6 @@ class Artifacts:
         EngineError
             The copy cannot be written.
         """
-        folder = self.folder / ref.tenant / ref.algorithm / ref.name / (beside or sha256)
         try:
             with file.open("rb") as content:
                 actual = hashlib.file_digest(content, "sha256").hexdigest()
@@ -72,30 +66,11 @@ class Artifacts:
                     f"The model file {file} hashes to {actual[:12]}…, not to {sha256[:12]}….",
                     remedy="It changed after it was saved; save the model again.",
                 )
-            folder.mkdir(parents=True, exist_ok=True)
-            return _copy(file, folder / name)
         except FileNotFoundError as error:
             raise InputError(
                 f"The model file {file} does not exist.", remedy="Save the model first."
             ) from error
-        except OSError as error:
-            raise EngineError(
-                f"The model file {file} could not be stored in {folder}: {error}",
-                remedy="Check CLOSEDLOOP_ARTIFACTS, its permissions and free disk space.",
-            ) from error
-
-
-def _copy(file: Path, target: Path) -> Path:
-    # A rename is atomic: a reader sees the whole file or none.
-    with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as copy:
-        try:
-            with file.open("rb") as source:
-                shutil.copyfileobj(source, copy)
-            copy.flush()
-            os.fsync(copy.fileno())
-            os.chmod(copy.name, 0o644)
-            os.replace(copy.name, target)
-        except BaseException:
-            os.unlink(copy.name)
-            raise
-    return target
+        target = self.folder / ref.tenant / ref.algorithm / ref.name / sha256 / name
+        with written_whole(target, what="model file") as copy:
+            shutil.copyfile(file, copy)
+        return target

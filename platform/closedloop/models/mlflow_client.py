@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from closedloop.core.errors import EngineError, InputError
+from closedloop.core.store import Lock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-_ADVISORY_LOCK = 7305109  # any number that nothing else in that PostgreSQL locks
 
 
 def open_mlflow(registry_url: str, artifacts_url: str) -> MlflowClient:
@@ -88,7 +87,7 @@ def _one_at_a_time(registry_url: str) -> Iterator[None]:
 
         engine = sa.create_engine(registry_url, poolclass=sa.NullPool)
         with engine.connect() as connection:
-            connection.execute(sa.select(sa.func.pg_advisory_lock(_ADVISORY_LOCK)))
+            connection.execute(sa.select(sa.func.pg_advisory_lock(int(Lock.REGISTRY))))
             yield  # closing the connection gives the lock back
     else:
         yield

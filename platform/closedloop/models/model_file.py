@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from closedloop.core.errors import EngineError, InputError, NotFound
+from closedloop.core.errors import InputError, NotFound
+from closedloop.core.files import written_whole
 from closedloop.models.text_classifier import TextClassifier
 
 # (loader, module, class) of every node that a model file may hold.
@@ -52,22 +51,9 @@ def save(model: TextClassifier, path: Path) -> str:
     """
     import skops.io
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".model-", suffix=".skops")
-        os.close(handle)
-        try:
-            skops.io.dump(model.state(), name, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
-            digest = sha256_of(Path(name))
-            os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as error:
-        raise EngineError(
-            f"The model cannot be written to {path}: {error}.",
-            remedy="Check that the folder is writable and the disk has space.",
-        ) from error
-    return digest
+    with written_whole(path, what="model") as file:
+        skops.io.dump(model.state(), file, compression=zipfile.ZIP_DEFLATED, compresslevel=1)
+        return sha256_of(file)
 
 
 def load(path: Path, sha256: str) -> TextClassifier:

@@ -180,7 +180,7 @@ class Registry:
             _LABELS: json.dumps(labels, ensure_ascii=False),
         }
         if lean is not None:
-            self._artifacts.keep(ref, lean.path, lean.sha256, name=LEAN_FILE, beside=sha256)
+            self._artifacts.keep(ref, lean.path, lean.sha256, name=LEAN_FILE)
             own[_LEAN] = lean.sha256
         with _mlflow_errors(name):
             self._ensure_model(name)
@@ -572,13 +572,14 @@ def _version(ref: ModelRef, found: MlflowVersion) -> ModelVersion:
             remedy="Register its file with closedloop, which records the hash serving checks.",
         )
     lean = found.tags.get(_LEAN)
+    folder = Path(str(found.source))
     return ModelVersion(
         ref=ref,
         version=int(found.version),
-        path=f"{found.source}/{MODEL_FILE}",
+        path=str(folder / MODEL_FILE),
         sha256=found.tags[_SHA256],
         created_at=found.creation_timestamp / 1000,
-        lean=LeanFile(Path(str(found.source), LEAN_FILE), lean) if lean else None,
+        lean=LeanFile(folder.parent / lean / LEAN_FILE, lean) if lean else None,
         run_id=found.run_id or None,
         metrics=json.loads(found.tags.get(_METRICS, "{}")),
         labels=tuple(json.loads(found.tags.get(_LABELS, "[]"))),

@@ -74,6 +74,19 @@ def release(registry: Aliases, ref: ModelRef, version: int, verdict: Verdict) ->
     return Moved(ref=ref, version=version, former=former, reasons=tuple(verdict.reasons))
 
 
+def promote(registry: Aliases, ref: ModelRef, version: int) -> Moved:
+    """Make a version champion because a person says so, such as after its trial.
+
+    Raises
+    ------
+    NotFound
+        The registry has no such version.
+    """
+    former = registry.promote(ref, version)
+    registry.clear_challenger(ref)
+    return Moved(ref=ref, version=version, former=former, reasons=("promoted by hand",))
+
+
 def rollback(registry: Aliases, ref: ModelRef) -> Moved:
     """Give ``champion`` back to the version that had it before.
 

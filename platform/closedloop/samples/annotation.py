@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from closedloop.core import schema
 from closedloop.core.errors import Conflict, InputError, NotFound
-from closedloop.core.store import Store
+from closedloop.core.store import Lock, Store, one_at_a_time
 from closedloop.samples.annotation_task import (
     LabelledSample,
     LeasedTask,
@@ -32,7 +32,6 @@ from closedloop.samples.annotation_task import (
 
 DEFAULT_LEASE_S = 300.0
 _MAX_LABEL_CHARS = 200
-_POSTGRES_LOCK = 7305109  # any number that no other part of the platform locks on
 _MAX_SKIPS = 3  # after that many skips a task is set aside instead of going round for ever
 
 
@@ -370,8 +369,7 @@ class AnnotationQueue:
         do not help: the lease that takes it is a new row), so they take turns by a lock.
         """
         with self._store.write() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_POSTGRES_LOCK})"))
+            one_at_a_time(connection, Lock.ANNOTATION)
             yield connection
 
     def _answer(self, answers: Sequence[tuple[str, str | None]], simulated: bool) -> int:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Literal
 
-from closedloop.data.event import Event, Kind, new_event_id
+from closedloop.core.privacy import names_a_person
+from closedloop.data.event import Event, Kind
 from closedloop.models.prediction import Prediction
 from closedloop.models.registry import Champion
-from closedloop.models.trial import Stage
 from closedloop.serve.messages import PredictRequest
+from closedloop.serve.stamp import NEW, Stamp
 
 
 def prediction_events(
@@ -18,28 +19,37 @@ def prediction_events(
     request: PredictRequest,
     answered: Iterable[tuple[str, str, Prediction]],
     *,
-    user_id: str | None,
+    pseudonym: Callable[[str, str], str],
     latency_ms: float,
+    stamp: Stamp = NEW,
 ) -> list[Event]:
-    """Return one event for each text that a champion answered.
+    """Return one event for each text that a version answered.
 
     Parameters
     ----------
     answered : iterable of (event id, masked text, prediction)
-    user_id : str or None
-        The user's pseudonym.
+    pseudonym : callable
+        Takes (user id, tenant) and returns what is stored for the user, and for a dialogue
+        whose id names a person.
     latency_ms : float
         Of the whole request, which its texts share.
+    stamp : Stamp
+        What they say of the call.
     """
     now = datetime.now(UTC)
+    tenant = champion.ref.tenant
+    user_id = request.user_id and pseudonym(request.user_id, tenant)
+    dialogue_id = request.dialogue_id
+    if dialogue_id and names_a_person(dialogue_id):
+        dialogue_id = pseudonym(dialogue_id, tenant)
     return [
         Event(
             event_id=event_id,
             ts=now,
-            tenant=champion.ref.tenant,
+            tenant=tenant,
             kind=Kind.PREDICTION,
             channel=request.channel,
-            dialogue_id=request.dialogue_id,
+            dialogue_id=dialogue_id,
             turn=request.turn,
             user_id=user_id,
             text=text,
@@ -48,37 +58,18 @@ def prediction_events(
             prediction=answer.label,
             confidence=float(answer.confidence),
             latency_ms=latency_ms,
+            attributes=stamp.attributes(answer),
         )
         for event_id, text, answer in answered
     ]
 
 
-def trial_attributes(
-    *, stage: Stage, champion: int, trial: int, by: Literal["champion", "trial"]
-) -> dict[str, str]:
-    """Return what an event says of the trial that its model was on; the values are text.
-
-    ========================================= ===================================================
-    ``trial_stage``                           ``shadow`` or ``canary``
-    ``champion_version``, ``trial_version``   the two versions that are compared
-    ``answered_by``                           ``champion`` or ``trial``: whose answer was given
-    ``champion_prediction``, ``…_confidence`` the champion's answer
-    ``trial_prediction``, ``…_confidence``    the answer of the version on trial
-    ``champion_problem``, ``trial_problem``   in the place of an answer: why there is none
-    ========================================= ===================================================
-
-    The answers are added as they come.
-    """
-    return {
-        "trial_stage": stage.value,
-        "champion_version": str(champion),
-        "trial_version": str(trial),
-        "answered_by": by,
-    }
-
-
 def feedback_event(
-    prediction: Event, feedback: Literal["up", "down"], *, comment: str | None
+    prediction: Event,
+    feedback: Literal["up", "down"],
+    *,
+    comment: str | None,
+    stamp: Stamp = NEW,
 ) -> Event:
     """Return the event of a user's word on an answer.
 
@@ -90,7 +81,7 @@ def feedback_event(
         Masked already.
     """
     return Event(
-        event_id=new_event_id(),
+        event_id=stamp.event_id(0),
         ts=datetime.now(UTC),
         tenant=prediction.tenant,
         kind=Kind.FEEDBACK,
@@ -105,5 +96,5 @@ def feedback_event(
         confidence=prediction.confidence,
         feedback=feedback,
         refers_to=prediction.event_id,
-        attributes={"comment": comment} if comment else {},
+        attributes=stamp.identity | ({"comment": comment} if comment else {}),
     )

@@ -16,13 +16,12 @@ from typing import NamedTuple
 from closedloop.core.errors import Overloaded
 from closedloop.models.prediction import Prediction
 from closedloop.models.registry import Champion
+from closedloop.serve.answer_threads import INLINE_CHARACTERS
 from closedloop.serve.breaker import BreakerLimits, Breakers, Standing
 from closedloop.serve.deadline import TimedOut
 from closedloop.serve.fair_pool import FairPool, Job
 from closedloop.serve.model_host import Model
 
-# Below this, handing work to a thread costs more than it holds the other requests up.
-_INLINE_CHARACTERS = 2_000
 # A tenant's batches and slow models have two of them at most.
 _THREADS = 3
 _THREADS_PER_TENANT = 2
@@ -81,7 +80,7 @@ class Answering:
         standing = self._breakers.standing(champion)
         if (
             standing is Standing.TRUSTED  # a model that does not say so may take any time
-            and characters <= _INLINE_CHARACTERS
+            and characters <= INLINE_CHARACTERS
             and getattr(model, "linear_time", False)
         ):
             asked = self._answer(model, texts)

@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
-from closedloop.core.errors import ClosedLoopError, EngineError, NotFound, first_line
+from closedloop.core.errors import ClosedLoopError, NotFound
 from closedloop.core.settings import Settings
+from closedloop.models.trial import Trial
 from closedloop.serve.catalog import Catalog, CatalogPoller
 from closedloop.serve.model_host import ModelHost
 from closedloop.serve.trial_counts import Tally, TrialKey
-from closedloop.serve.trial_desk import TrialDesk
 from closedloop.serve.trial_ledger import TrialLedger
 from closedloop.serve.trial_verdict import TrialLimits
 
@@ -33,7 +33,6 @@ ACTOR_NAME = "catalog-watcher"
 NAMESPACE = "closedloop"
 _LONG_POLL_S = 10.0
 _RETRY_S = 1.0
-_ANSWER_S = 10.0
 
 
 class CatalogWatcher:
@@ -47,6 +46,8 @@ class CatalogWatcher:
         Pause between two looks.
     limits : TrialLimits, optional
         When a trial is rolled back.
+    record : callable, optional
+        Told, in a thread, each trial that was rolled back and why.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class CatalogWatcher:
         *,
         poll_s: float = 0.5,
         limits: TrialLimits | None = None,
+        record: Callable[[Trial, str], object] = lambda *_: None,
     ) -> None:
         self._open_poller = open_poller
+        self._record = record
         self._poll_s = poll_s
         self._ledger = TrialLedger(limits or TrialLimits())
         self._catalog: Catalog | None = None
@@ -87,9 +90,11 @@ class CatalogWatcher:
                 break
         return self._catalog
 
-    async def count(self, tallies: Mapping[TrialKey, Tally]) -> None:
-        """Add what a replica counted of its trials since it last sent."""
-        self._ledger.count(tallies)
+    async def count(
+        self, tallies: Mapping[TrialKey, Tally], reporter: str = "", number: int = 0
+    ) -> None:
+        """Add what a replica counted of its trials; see `TrialLedger.count`."""
+        self._ledger.count(tallies, reporter=reporter, number=number)
 
     async def trial_totals(self) -> dict[TrialKey, Tally]:
         """Return what was counted of every trial since it, or this actor, began."""
@@ -111,6 +116,10 @@ class CatalogWatcher:
                     trial.stage,
                     breach.reason,
                 )
+                try:
+                    await asyncio.to_thread(self._record, trial, breach.reason)
+                except Exception:  # the trial has ended, which matters more than its record
+                    logger.exception("the rollback is not in the audit trail")
 
     async def _watch(self) -> None:
         poller: CatalogPoller | None = None
@@ -122,9 +131,10 @@ class CatalogWatcher:
             except ClosedLoopError as error:
                 logger.warning("the registry was not read: %s", error)
             else:
+                # Each time: a trial that was rolled back and begun again leaves the same digest.
+                self._ledger.follow(catalog)
                 if self._catalog is None or catalog.digest != self._catalog.digest:
                     self._catalog = catalog
-                    self._ledger.follow(catalog)
                     assert self._changed is not None
                     self._changed.set()  # wakes all who wait; later ones wait for the next
                     self._changed = asyncio.Event()
@@ -147,6 +157,20 @@ def watcher_actor(
 
         return CatalogPoller(Registry(settings.registry_url, settings.artifacts_url))
 
+    def record(trial: Trial, reason: str) -> None:
+        from closedloop.core.audit import Audit
+        from closedloop.core.store import Store
+
+        store = Store(settings.store_url)
+        Audit(store).record(
+            who=ACTOR_NAME,
+            action="models.end-trial",
+            target=str(trial.ref),
+            version=trial.version,
+            reason=reason,
+        )
+        store.close()
+
     actor_class: Any = ray.remote(CatalogWatcher)  # Ray's types say it may be the class itself
     return actor_class.options(
         name=ACTOR_NAME,
@@ -157,7 +181,7 @@ def watcher_actor(
         max_task_retries=-1,
         num_cpus=0,
         max_concurrency=1_000,  # one waiting call a replica
-    ).remote(open_poller, poll_s=poll_s, limits=limits)
+    ).remote(open_poller, poll_s=poll_s, limits=limits, record=record)
 
 
 def stop_watcher() -> None:
@@ -169,51 +193,6 @@ def stop_watcher() -> None:
     except ValueError:
         return
     ray.kill(actor, no_restart=True)
-
-
-def trial_totals() -> dict[TrialKey, Tally]:
-    """Return what the cluster's watcher counted of every trial; this process has joined Ray.
-
-    Raises
-    ------
-    EngineError
-        There is no watcher, or it does not answer.
-    """
-    import ray
-    from ray.exceptions import RayError
-
-    try:
-        actor: Any = ray.get_actor(ACTOR_NAME, namespace=NAMESPACE)
-        totals: dict[TrialKey, Tally] = ray.get(actor.trial_totals.remote(), timeout=_ANSWER_S)
-    except (ValueError, RayError, TimeoutError) as error:
-        raise EngineError(
-            f"The catalog watcher does not answer: {first_line(error)}",
-            remedy="Check 'closedloop status', and that serving is up.",
-        ) from error
-    return totals
-
-
-async def report(find_watcher: Callable[[], Any], desk: TrialDesk, *, every_s: float = 1.0) -> None:
-    """Send the watcher what a replica counts of its trials, until cancelled.
-
-    Nothing is sent where nothing is on trial; what could not be sent is sent later.
-    """
-    from ray.exceptions import RayError
-
-    watcher: Any = None
-    while True:
-        await asyncio.sleep(every_s)
-        tallies = desk.take()
-        if not tallies:
-            continue
-        try:
-            if watcher is None:
-                watcher = await asyncio.to_thread(find_watcher)
-            await watcher.count.remote(tallies)
-        except (RayError, ValueError, TimeoutError) as error:
-            logger.warning("the catalog watcher does not take counts: %s", error)
-            desk.put_back(tallies)
-            watcher = None
 
 
 async def follow(

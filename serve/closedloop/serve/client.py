@@ -1,8 +1,8 @@
 """A typed client of the HTTP API, sync and async, on httpx alone.
 
 It comes back by itself when the service is busy or away for a moment; `client_attempts` says
-when. Every call that stores something carries an idempotency key over its attempts; the service
-does not read it yet.
+when. Every call that stores something carries an idempotency key over its attempts, so that it
+has its effect once.
 """
 
 from __future__ import annotations

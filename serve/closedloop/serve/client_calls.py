@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 from urllib.parse import quote
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from closedloop.serve.client_records import (
     Answer,
@@ -193,7 +193,7 @@ def _post(
         path=path,
         read=_reading(read),
         body=_json(body),
-        idempotency_key=uuid4().hex if once else None,
+        idempotency_key=new_id() if once else None,
     )
 
 
@@ -261,11 +261,12 @@ def _turn_answer(found: Mapping[str, Any]) -> TurnAnswer:
         "version",
         "rule_id",
     )
+    of_candidate = ("model", "version", "label", "confidence", "prediction_id")
     return TurnAnswer(
         **{name: found[name] for name in copied},
         candidates=tuple(
-            TurnCandidate(model=c["model"], label=c["label"], confidence=c["confidence"])
-            for c in found["candidates"]
+            TurnCandidate(**{name: each[name] for name in of_candidate})
+            for each in found["candidates"]
         ),
         steps=tuple(
             TurnStep(step=s["step"], outcome=s["outcome"], model=s["model"]) for s in found["steps"]

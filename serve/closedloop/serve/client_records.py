@@ -47,16 +47,18 @@ class StreamAnswer:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TurnCandidate:
-    """A label that a model considered for a turn."""
+    """What a model answered for a turn, whether or not that was given."""
 
     model: str
+    version: int
     label: str
     confidence: float
+    prediction_id: str  # name it in feedback
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TurnStep:
-    """One step on the way to a turn's answer: ``route``, ``rules``, ``model`` or ``fallback``."""
+    """One step on the way to a turn's answer: ``route``, ``model`` or ``fallback``."""
 
     step: str
     outcome: str
@@ -67,15 +69,15 @@ class TurnStep:
 class TurnAnswer:
     """The answer to a dialogue turn; ``label`` is None where it is the fallback."""
 
-    decided_by: str  # rule, model or fallback
+    decided_by: str  # model or fallback
     fallback: bool
     label: str | None
     confidence: float | None
     prediction_id: str | None  # name it in feedback
     model: str | None
     version: int | None
-    rule_id: str | None
-    candidates: tuple[TurnCandidate, ...]  # best first
+    rule_id: str | None  # reserved
+    candidates: tuple[TurnCandidate, ...]  # the surest first
     steps: tuple[TurnStep, ...]
 
 

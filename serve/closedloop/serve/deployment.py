@@ -77,7 +77,8 @@ class Replica:
 
     @asynccontextmanager
     async def _life(self, service: Service, _: FastAPI) -> AsyncIterator[None]:
-        from closedloop.serve.catalog_watcher import follow, report, watcher_actor
+        from closedloop.serve.catalog_watcher import follow, watcher_actor
+        from closedloop.serve.trial_reports import report
 
         find = partial(
             watcher_actor,

@@ -2,7 +2,8 @@
 
 In order: is there a place for the request, whose key is it, how large is its body. Health and
 readiness alone need no key; what is no route asks for one, too. Whatever is raised behind it
-becomes the one error body; a stack trace goes to the log only.
+becomes the one error body; a stack trace goes to the log only. A call with an idempotency key
+that was answered already is answered from `Replays`.
 
 A prediction is answered here: the framework's way from a body to a function and back costs more
 than the answer. Its checks are the same pydantic model, its words the same.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
-import math
+import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -22,16 +23,14 @@ from pydantic_core import to_json
 from closedloop.core.api_key import Action
 from closedloop.core.errors import (
     ClosedLoopError,
-    Conflict,
-    InputError,
-    NotAllowed,
-    NotFound,
-    Overloaded,
 )
 from closedloop.serve.access import as_bearer
 from closedloop.serve.bodies import drain
-from closedloop.serve.deadline import Deadline, TimedOut
+from closedloop.serve.deadline import Deadline
 from closedloop.serve.messages import PredictRequest
+from closedloop.serve.refusals import NO_OBJECT, TooLarge, error_answer, error_body, invalid_body
+from closedloop.serve.replays import Recorded, Replays
+from closedloop.serve.stamp import NEW, Stamp, stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,78 +49,10 @@ _READING = frozenset({"GET", "HEAD"})
 _MODELS = "/v1/models/"
 _PREDICT = ":predict"
 _STREAM = ":predict_stream"
-_RETRY_AFTER_S = 1.0
+_ONCE = frozenset({"/v1/turn", "/v1/feedback"})  # calls that read an idempotency key, as :predict
+_METRICS = "/metrics"
+_SCRAPES = 2  # places that only they may take: figures matter most where all others are taken
 _ASK_PERSON = 'Basic realm="closedloop: any user name, the API key as password", charset="UTF-8"'
-_CODES: tuple[tuple[type[ClosedLoopError], str], ...] = (
-    (InputError, "invalid_request"),
-    (NotFound, "not_found"),
-    (NotAllowed, "not_allowed"),
-    (Conflict, "conflict"),
-    (Overloaded, "overloaded"),
-    (TimedOut, "timeout"),
-)
-
-
-class TooLarge(InputError):
-    """A body is larger than the limit."""
-
-    http_status = 413
-
-
-def error_body(
-    code: str, message: str, remedy: str, fields: list[dict[str, str]] | None = None
-) -> dict[str, Any]:
-    """Return the body of an answer that is not 2xx."""
-    error: dict[str, Any] = {"code": code, "message": message, "remedy": remedy}
-    if fields is not None:
-        error["fields"] = fields
-    return {"error": error}
-
-
-def invalid_body(problems: Sequence[Mapping[str, Any]], *, what: str = "request") -> dict[str, Any]:
-    """Say which fields of a body are wrong and how, without sending their content back.
-
-    Parameters
-    ----------
-    problems : sequence of mapping
-        As pydantic tells them: ``loc`` from the body's root, ``msg``.
-    what : str
-        What is wrong, in a person's word.
-    """
-    fields = [
-        {
-            "field": printable(".".join(str(part) for part in problem["loc"]) or "body"),
-            "problem": str(problem["msg"]).removeprefix("Value error, "),
-        }
-        for problem in problems
-    ]
-    return error_body(
-        "invalid_request",
-        f"The {what} is wrong at {fields[0]['field']}: {fields[0]['problem']}.",
-        "Correct the fields listed; /docs describes the body.",
-        fields,
-    )
-
-
-def printable(text: str) -> str:
-    """Return text that any client can show: at most 200 characters, no lone surrogate."""
-    return text[:200].encode("utf-8", "replace").decode()
-
-
-def error_answer(error: ClosedLoopError) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """Return the status, body and headers that tell a client of an error."""
-    if isinstance(error, TooLarge):
-        code = "too_large"
-    else:
-        code = next((name for kind, name in _CODES if isinstance(error, kind)), "unavailable")
-    status = error.http_status if error.http_status != 500 else 503
-    headers = {}
-    if status in (429, 503):
-        wait_s = error.retry_after_s if isinstance(error, Overloaded) else _RETRY_AFTER_S
-        headers["retry-after"] = str(max(1, math.ceil(wait_s)))
-    if status == 401:
-        headers["www-authenticate"] = "Bearer"
-    return status, error_body(code, error.message, error.remedy), headers
 
 
 class Edge:
@@ -131,17 +62,21 @@ class Edge:
         self._app = app
         self._service = service
         self._max_body_bytes = max_body_bytes
+        self._replays = Replays()
+        self._figures = service.figures
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = False
+        started = time.perf_counter()
+        status = 0
 
         async def watched(message: Message) -> None:
-            nonlocal begun
-            begun = True
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
             await send(message)
 
         try:
@@ -152,28 +87,32 @@ class Edge:
                 async with Deadline(None if endless else self._service.request_timeout_s):
                     await self._guarded(scope, receive, watched)
         except ClosedLoopError as error:
-            if begun:
+            if status:  # an answer has begun
                 raise
-            status, body, headers = error_answer(error)
-            if status == 401 and _is_page(scope):
+            refused, body, headers = error_answer(error)
+            if refused == 401 and _is_page(scope):
                 headers["www-authenticate"] = _ASK_PERSON
-            await _send_json(send, status, body, headers)
+            await _send_json(watched, refused, body, headers)
         except Exception:
             incident = uuid4().hex
             logger.exception("incident %s: %s %s", incident, scope["method"], scope["path"])
-            if begun:
+            if status:
                 raise
             body = error_body(
                 "internal",
                 "The request could not be answered because of an error in the service.",
                 f"Report incident {incident}; its details are in the service's log.",
             )
-            await _send_json(send, 500, body, {})
+            await _send_json(watched, 500, body, {})
+        finally:
+            key = scope.get("state", {}).get("key")
+            taken_s = time.perf_counter() - started
+            self._figures.answered(scope["path"], status, taken_s, key and key.tenant)
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         path = scope["path"]
-        with self._service.slot() as slot:
+        with self._service.slot(more=_SCRAPES if path == _METRICS else 0) as slot:
             authorization = headers.get(b"authorization", b"").decode("latin-1")
             if _is_page(scope):
                 authorization = as_bearer(authorization)
@@ -184,25 +123,55 @@ class Edge:
             except ClosedLoopError:
                 await drain(receive)
                 raise
-            scope.setdefault("state", {})["key"] = key
+            scope.setdefault("state", {}).update(key=key, stamp=NEW)
             if path.endswith(_STREAM):  # reads its body itself, as it comes
                 await self._app(scope, receive, send)
                 return
             body = await self._body(headers, receive)
-            if path.endswith(_PREDICT) and scope["method"] == "POST":
-                model = path[len(_MODELS) : -len(_PREDICT)]
-                if path.startswith(_MODELS) and "/" not in model:
-                    await self._predict(key, model, body, send)
-                    return
-            await self._app(scope, _replay(body, receive), send)
+            told = headers.get(b"idempotency-key")
+            if told is not None and scope["method"] == "POST" and _happens_once(path):
+                await self._once(told.decode("latin-1"), scope, body, receive, send)
+            else:
+                await self._answer(scope, body, receive, send, NEW)
 
-    async def _predict(self, key: ApiKey, model: str, body: bytes, send: Send) -> None:
+    async def _once(
+        self, told: str, scope: Scope, body: bytes, receive: Receive, send: Send
+    ) -> None:
+        key: ApiKey = scope["state"]["key"]
+        stamp = stamp_of(key.id, told, scope["path"].encode() + b"\0" + body)
+        scope["state"]["stamp"] = stamp
+
+        async def answer() -> Recorded:
+            recorded = Recorded()
+            await self._answer(scope, body, receive, recorded.record, stamp)
+            return recorded
+
+        recorded = await self._replays.once(stamp.names, stamp.digest, answer)
+        await recorded.send_to(send)
+
+    async def _answer(
+        self, scope: Scope, body: bytes, receive: Receive, send: Send, stamp: Stamp
+    ) -> None:
+        path = scope["path"]
+        if path.endswith(_PREDICT) and scope["method"] == "POST":
+            model = path[len(_MODELS) : -len(_PREDICT)]
+            if path.startswith(_MODELS) and "/" not in model:
+                await self._predict(scope["state"]["key"], model, body, send, stamp)
+                return
+        await self._app(scope, _replay(body, receive), send)
+
+    async def _predict(
+        self, key: ApiKey, model: str, body: bytes, send: Send, stamp: Stamp
+    ) -> None:
         try:
             request = PredictRequest.model_validate_json(body)
         except ValidationError as error:
-            await _send_json(send, 422, invalid_body(error.errors(include_url=False)), {})
+            problems: Sequence[Mapping[str, Any]] = error.errors(include_url=False)
+            if not body:
+                problems = [{"loc": (), "msg": NO_OBJECT}]
+            await _send_json(send, 422, invalid_body(problems), {})
             return
-        answer = await self._service.predict(key, model, request)
+        answer = await self._service.predict(key, model, request, stamp)
         await _send(send, 200, to_json(answer), {})
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
@@ -237,6 +206,10 @@ class Edge:
 def _is_page(scope: Scope) -> bool:
     """Tell whether a browser may be asked for the key; see `as_bearer` for why not everywhere."""
     return scope["method"] in _READING and not scope["path"].startswith(_CALLS)
+
+
+def _happens_once(path: str) -> bool:
+    return path in _ONCE or (path.startswith(_MODELS) and path.endswith(_PREDICT))
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -52,6 +52,8 @@ class EventWriter:
         self._capacity = capacity_events
         self._parcels: deque[_Parcel] = deque()
         self._waiting = 0
+        self.written = 0  # events that the log took, those it had already among them
+        self.refusals = 0  # times that there was no room
         self._awaited = 0  # parcels and flushes that somebody waits for
         self._changed = threading.Condition()
         self._closing = False
@@ -72,6 +74,7 @@ class EventWriter:
     def check_room(self, events: int) -> None:
         """Raise Overloaded where so many events would not fit."""
         if self._closing or self._waiting + events > self._capacity:
+            self.refusals += 1
             raise Overloaded(
                 "Events come in faster than the event log takes them.",
                 remedy="Send the request again after a second.",
@@ -213,6 +216,7 @@ class EventWriter:
                 event_id = batch[0].events[0].event_id
                 logger.exception("event %s cannot be stored and is left out", event_id)
             return
+        self.written += sum(len(parcel.events) for parcel in batch)
         begin = 0
         for parcel in batch:
             if parcel.stored is not None and not parcel.stored.done():

@@ -100,11 +100,29 @@ class ModelState:
     problem: str | None = None
 
 
+@dataclass(kw_only=True, slots=True)
+class HostCounts:
+    """What a host has done since it began."""
+
+    loads: int = 0
+    load_failures: int = 0
+    evictions: int = 0
+    swaps: int = 0  # of a champion in memory
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Failure:
     champion: Champion
     problem: str
     at: float
+
+
+def _routes(catalog: Catalog) -> dict[tuple[str, str], tuple[str, ...]]:
+    routes: dict[tuple[str, str], list[str]] = {}
+    for champion in catalog.champions:
+        ref = champion.ref
+        routes.setdefault((ref.tenant, ref.algorithm), []).append(str(ref))
+    return {route: tuple(names) for route, names in routes.items()}
 
 
 def _file_size(champion: Champion) -> int:
@@ -160,6 +178,8 @@ class ModelHost:
         self._trials: dict[str, Trial] = {}
         self._loads: dict[str, Future[None]] = {}
         self._trial_loads: dict[str, Future[None]] = {}
+        self._routes: dict[tuple[str, str], tuple[str, ...]] = {}
+        self.counts = HostCounts()
 
     @property
     def ready(self) -> bool:
@@ -170,6 +190,21 @@ class ModelHost:
     def held_bytes(self) -> int:
         """Memory that the models held take."""
         return self._held_bytes
+
+    @property
+    def held(self) -> int:
+        """How many models are in memory."""
+        return len(self._held)
+
+    @property
+    def named(self) -> int:
+        """How many models the catalog names."""
+        return len(self._wanted)
+
+    @property
+    def tried(self) -> int:
+        """How many versions on trial the catalog names."""
+        return len(self._trials)
 
     def get(self, name: str) -> Served | None:
         """Return what answers for a model now, None where nothing is in memory."""
@@ -196,6 +231,10 @@ class ModelHost:
         """Tell whether the catalog names a model."""
         return name in self._wanted
 
+    def routed(self, tenant: str, algorithm: str) -> tuple[str, ...]:
+        """Return the names of a tenant's models of an algorithm, in order."""
+        return self._routes.get((tenant, algorithm), ())
+
     def problem(self, name: str) -> str | None:
         """Return why a model's champion could not be loaded, None where nothing went wrong."""
         failure = self._failures.get(name)
@@ -216,6 +255,7 @@ class ModelHost:
                 self._let_go(name)
             self._wanted = {str(champion.ref): champion for champion in catalog.champions}
             self._trials = {str(trial.ref): trial for trial in catalog.trials}
+            self._routes = _routes(catalog)
             self._failures = {}
             releases = []
             for champion in todo.load:
@@ -328,11 +368,18 @@ class ModelHost:
         except Exception as error:  # a damaged file can fail in any way; all mean the same here
             problem = f"{type(error).__name__}: {error}"
         else:
+            self._count(loads=1)
             return model, None
+        self._count(load_failures=1)
         # The reason is shown to API clients, who need not know where files are.
         problem = problem.replace(champion.path, MODEL_FILE)
         logger.warning("%s version %d was not loaded: %s", champion.ref, champion.version, problem)
         return None, problem
+
+    def _count(self, *, loads: int = 0, load_failures: int = 0) -> None:
+        with self._changing:
+            self.counts.loads += loads
+            self.counts.load_failures += load_failures
 
     def _settle_trial(self, name: str) -> None:
         """Make what is on trial beside a model in memory what the catalog says.
@@ -389,6 +436,7 @@ class ModelHost:
             if former is not None and former.trial is not None and served.trial is None:
                 self._inherit(former.trial, served)
             size = self._held_bytes + served.size_bytes - (former.size_bytes if former else 0)
+            self.counts.swaps += former is not None and former.champion != served.champion
             self._make_room({**self._held, name: served}, size, name)
 
     def _inherit(self, held: OnTrial, served: Served) -> None:
@@ -406,6 +454,7 @@ class ModelHost:
                     break
                 if other != name and not self._is_pinned(other):
                     size -= held.pop(other).size_bytes
+                    self.counts.evictions += 1
         self._held, self._held_bytes = held, size
 
     def _let_go(self, name: str) -> None:

@@ -6,15 +6,14 @@ that nothing behind the door ever holds personal data.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
-from uuid import uuid4
 
 from closedloop.core.errors import EngineError, NotFound
 from closedloop.core.identity import ApiKey
-from closedloop.core.privacy import names_a_person
-from closedloop.data.event import new_event_id
+from closedloop.data.event import Event
 from closedloop.models.prediction import Prediction
 from closedloop.models.registry import Champion
 from closedloop.serve.answer_events import prediction_events
@@ -23,9 +22,8 @@ from closedloop.serve.breaker import BreakerLimits
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.messages import PredictRequest
 from closedloop.serve.model_host import ModelHost, Served
+from closedloop.serve.stamp import MAX_TOP, NEW, Stamp, runners_up
 from closedloop.serve.trial_desk import TrialDesk
-
-_MAX_TOP = 5
 
 
 class Predictor:
@@ -45,6 +43,8 @@ class Predictor:
         Answers the requests of models that have a version on trial; by default one of its own.
     limits : BreakerLimits, optional
         When a model is answered apart or refused.
+    logged : callable, optional
+        Looks an event up by its id; without it, a call that is repeated is answered anew.
     """
 
     def __init__(
@@ -56,19 +56,24 @@ class Predictor:
         pseudonym: Callable[[str, str], str],
         trials: TrialDesk | None = None,
         limits: BreakerLimits | None = None,
+        logged: Callable[[str], Event | None] = lambda _: None,
     ) -> None:
         self.host = host
+        self._logged = logged
         self._trials = trials or TrialDesk(writer=writer, mask=mask, pseudonym=pseudonym)
         self._writer = writer
-        self._mask = mask
         self._pseudonym = pseudonym
         self._answering = Answering(mask, limits=limits)
 
-    async def predict(self, key: ApiKey, model: str, request: PredictRequest) -> dict[str, Any]:
+    async def predict(
+        self, key: ApiKey, model: str, request: PredictRequest, stamp: Stamp = NEW
+    ) -> dict[str, Any]:
         """Answer texts and log each answer; returns the body of a `PredictResponse`.
 
         Raises
         ------
+        IdempotencyMismatch
+            The stamp's key was used for another request.
         NotFound
             There is no such model, or the key does not reach it.
         EngineError
@@ -81,31 +86,32 @@ class Predictor:
         started = time.perf_counter()
         served = await self.served(key, model)
         texts = request.all_texts
+        earlier = stamp.as_logged()
+        if earlier:
+            told = await asyncio.to_thread(self._told_before, model, earlier, len(texts))
+            if told is not None:
+                return told
         self._writer.check_room(len(texts))
         on_trial = served.trial
         if on_trial is not None:
-            return await self._trials.predict(served, on_trial, request, _out)
+            return await self._trials.predict(served, on_trial, request, _out, stamp)
         asked = await self._answering.ask(served.champion, served.model, texts)
         masked, answers = asked.masked, asked.answers
         latency_ms = (time.perf_counter() - started) * 1000
-        ids = [new_event_id() for _ in answers]
+        ids = [stamp.event_id(index) for index in range(len(answers))]
         champion = served.champion
-        tenant = champion.ref.tenant
-        user_id = request.user_id and self._pseudonym(request.user_id, tenant)
-        if request.dialogue_id and names_a_person(request.dialogue_id):
-            dialogue_id = self._pseudonym(request.dialogue_id, tenant)
-            request = request.model_copy(update={"dialogue_id": dialogue_id})
         self._writer.offer(
             prediction_events(
                 champion,
                 request,
                 zip(ids, masked, answers, strict=True),
-                user_id=user_id,
+                pseudonym=self._pseudonym,
                 latency_ms=latency_ms,
+                stamp=stamp,
             )
         )
         return {
-            "request_id": str(uuid4()),
+            "request_id": stamp.request_id(),
             "model": model,
             "version": champion.version,
             "predictions": [_out(i, answer) for i, answer in zip(ids, answers, strict=True)],
@@ -129,14 +135,55 @@ class Predictor:
                 f"The champion of {model!r} could not be loaded.",
                 remedy="See GET /v1/models for the reason, and release a version that loads.",
             )
-        # The same words for a model that is not there and one that is another tenant's.
-        raise NotFound(
-            f"There is no model {model[:200]!r}.", remedy="See GET /v1/models for those you reach."
-        )
+        raise no_such_model(model)
+
+    def _told_before(
+        self, model: str, stamps: Sequence[Stamp], texts: int
+    ) -> dict[str, Any] | None:
+        """Return the answer that an earlier attempt left in the log, None where there is none."""
+        for stamp in stamps:
+            events = self._logged_events(stamp, texts)
+            if events:
+                return {
+                    "request_id": stamp.request_id(),
+                    "model": model,
+                    "version": events[0].model_version,
+                    "predictions": [
+                        _out(event.event_id, _logged_answer(event)) for event in events
+                    ],
+                }
+        return None
+
+    def _logged_events(self, stamp: Stamp, texts: int) -> list[Event]:
+        found = []
+        for index in range(texts):
+            try:
+                event = self._logged(stamp.event_id(index))
+            except EngineError:
+                event = None  # answered anew: its events have the same ids
+            if event is None:
+                return []
+            stamp.check(event)
+            found.append(event)
+        return found
 
     def problem(self, champion: Champion) -> str | None:
         """Return why a model is refused or answers apart, None where nothing is wrong."""
         return self._answering.problem(champion)
+
+
+def no_such_model(model: str) -> NotFound:
+    """Return the same words for a model that is not there and one that is another tenant's."""
+    return NotFound(
+        f"There is no model {model[:200]!r}.", remedy="See GET /v1/models for those you reach."
+    )
+
+
+def _logged_answer(event: Event) -> Prediction:
+    label, confidence = event.prediction or "", event.confidence or 0.0
+    return Prediction(
+        label=label, confidence=confidence, top=((label, confidence), *runners_up(event))
+    )
 
 
 def _out(prediction_id: str, answer: Prediction) -> dict[str, Any]:
@@ -144,5 +191,5 @@ def _out(prediction_id: str, answer: Prediction) -> dict[str, Any]:
         "prediction_id": prediction_id,
         "label": answer.label,
         "confidence": answer.confidence,
-        "top": [{"label": label, "confidence": share} for label, share in answer.top[:_MAX_TOP]],
+        "top": [{"label": label, "confidence": share} for label, share in answer.top[:MAX_TOP]],
     }

@@ -7,12 +7,14 @@ are exact to 1 % (`closedloop.data.cube.sketches`), so that a tally stays small.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from closedloop.data.cube.sketches import latency_bin, quantile
+from closedloop.serve.trial_outcome import Answers, Outcome, Side
 
 _P95 = 0.95
 
@@ -95,3 +97,38 @@ class Tally:
     def agreement(self) -> float | None:
         """Share of the texts that both gave the same label; None without any."""
         return self.agreed / self.compared if self.compared else None
+
+
+class Tallies:
+    """What one replica counts of its trials, from any of its threads, until it is taken."""
+
+    def __init__(self) -> None:
+        self._changing = threading.Lock()
+        self._counted: dict[TrialKey, Tally] = {}
+
+    def count(self, key: TrialKey, side: Side, outcome: Outcome) -> None:
+        """Count what came of asking a version."""
+        with self._changing:
+            tally = self._counted.setdefault(key, Tally())
+            counts = tally.trial if side == "trial" else tally.champion
+            if outcome.error:
+                counts.failed()
+                if side == "trial":
+                    tally.last_error = outcome.problem
+            elif outcome.problem:
+                tally.dropped += 1
+            else:
+                counts.answered(outcome.latency_ms)
+
+    def compare(self, key: TrialKey, one: Answers, other: Answers) -> None:
+        """Count how often both versions gave the same label."""
+        with self._changing:
+            tally = self._counted.setdefault(key, Tally())
+            tally.compared += len(one)
+            tally.agreed += sum(a.label == b.label for a, b in zip(one, other, strict=True))
+
+    def take(self) -> dict[TrialKey, Tally]:
+        """Return what was counted since the last time."""
+        with self._changing:
+            taken, self._counted = self._counted, {}
+        return taken

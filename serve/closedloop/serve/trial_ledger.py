@@ -50,9 +50,12 @@ class TrialLedger:
         self._clock = clock
         self._pages: dict[TrialKey, _Page] = {}
         self._on_trial: dict[TrialKey, Trial] = {}
+        self._last_reports: dict[str, int] = {}  # by reporter; one a replica, ever
 
     def follow(self, catalog: Catalog) -> None:
         """Count only what is on trial now; a trial that ended takes its counts with it."""
+        if not catalog.trials and not self._on_trial:
+            return
         champions = {champion.ref: champion.version for champion in catalog.champions}
         self._on_trial = {
             TrialKey(model=str(t.ref), champion=champions[t.ref], trial=t.version): t
@@ -60,8 +63,22 @@ class TrialLedger:
         }
         self._pages = {key: p for key, p in self._pages.items() if key in self._on_trial}
 
-    def count(self, tallies: Mapping[TrialKey, Tally]) -> None:
-        """Add what a replica counted since it last sent."""
+    def count(
+        self, tallies: Mapping[TrialKey, Tally], *, reporter: str = "", number: int = 0
+    ) -> None:
+        """Add what a replica counted since it last sent.
+
+        Parameters
+        ----------
+        reporter : str, optional
+            The replica; with one, a report that was added already is not added again.
+        number : int, optional
+            Of the report; each of a reporter's is greater than the one before.
+        """
+        if reporter:
+            if number <= self._last_reports.get(reporter, 0):
+                return
+            self._last_reports[reporter] = number
         now = self._clock()
         for key, tally in tallies.items():
             if key not in self._on_trial:

@@ -40,3 +40,21 @@ def test_what_leads_up_to_a_postcode_is_an_address(address: str) -> None:
 )
 def test_a_town_or_a_date_is_none(text: str) -> None:
     assert mask(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("my postcode is LS1 4AP", "my postcode is <ADDRESS>"),
+        ("zip code 97403 says no service", "zip code <ADDRESS> says no service"),
+        ("plz: 50667", "plz: <ADDRESS>"),
+        ("zip file error 12007", "zip file error 12007"),
+    ],
+)
+def test_a_postcode_alone_needs_its_word(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
+def test_a_telephone_number_ahead_is_no_part_of_an_address() -> None:
+    text = "tel: 0113 496 0000, 12 Hill Rise, Leeds LS1 4AP"
+    assert mask(text) == "tel: <PHONE>, <ADDRESS>"

@@ -133,6 +133,32 @@ def test_a_wrong_check_digit_is_no_proof(text: str) -> None:
     assert {span.kind for span in find_pii(text)}.isdisjoint({"card", "resident_id", "iban"})
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3812347548480174",  # no issuer has 16 digits that begin with 38
+        "45575073071050",  # nor 14 that begin with 4
+        "202611197905090876",  # no province has 20
+        "SO56610242 has not arrived",  # the words are no part of an IBAN
+    ],
+)
+def test_a_check_digit_needs_the_shape_of_its_kind(text: str) -> None:
+    assert {span.kind for span in find_pii(text)}.isdisjoint({"card", "resident_id", "iban"})
+
+
+def test_a_plus_makes_no_card() -> None:
+    assert mask("+49151 13848688") == "<PHONE>"
+
+
+def test_parts_of_one_address_are_joined() -> None:
+    assert mask("po box 31, Salem, OR 97301") == "<ADDRESS>"
+
+
+def test_what_is_left_of_an_address_before_a_stronger_span_is_masked() -> None:
+    masked = mask("12 Oak Street, Salem 4111111111111111")
+    assert masked == "<ADDRESS> <CARD>"
+
+
 def test_a_check_digit_beats_a_label() -> None:
     assert mask("order 4111111111111111") == "order <CARD>"
 

@@ -30,6 +30,8 @@ def test_spelled_addresses_and_numbers_are_masked(text: str, masked: str) -> Non
         "i looked at amazon.com and the dot matrix printer",
         "meet me at nine, the anecdote is long",
         "2 @ $5, @support",
+        "Thank you so much. @Shop.com",
+        "a coupon worth 10 @ shop.com",
         "一二三四五六七",
         "一个月三十一天",
     ],

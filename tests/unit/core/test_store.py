@@ -180,3 +180,14 @@ def test_a_store_from_the_future_is_refused(store: Store, file: Path) -> None:
 def test_messages_never_show_the_password() -> None:
     store = Store("postgresql+psycopg://loop:secret@db.example/loop")
     assert store.engine_name == "postgresql+psycopg://loop:***@db.example/loop"
+
+
+def test_a_database_that_does_not_answer_any_more_is_told_in_words(tmp_path):
+    file = tmp_path / "store.db"
+    store = Store.open(f"sqlite:///{file}")
+    store.close()
+    file.unlink()
+    file.mkdir()
+    for begin in (store.read, store.write):
+        with pytest.raises(EngineError, match=r"store\.db does not answer"), begin():
+            pass

@@ -22,6 +22,18 @@ from closedloop.core.privacy import mask
         # Numbers that a whole country calls, and areas in brackets.
         ("1800 555 321 all day", "<PHONE> all day"),
         ("(853) 6600 1122", "<PHONE>"),
+        ("8 (916) 555-12-34", "<PHONE>"),
+        ("(21) 98888-1234", "<PHONE>"),
+        # Groups that a plan without a leading nought holds; a number that is a whole turn.
+        ("691 22 33 44 por favor", "<PHONE> por favor"),
+        ("602 555 120", "<PHONE>"),
+        ("9234 5678", "<PHONE>"),
+        # Whose number it is.
+        ("my number is 6123 4567", "my number is <PHONE>"),
+        ("meine Nummer ist 1512 555 0001", "meine Nummer ist <PHONE>"),
+        # Several, of which words announce the first.
+        ("电话：66170000,66170001", "电话：<PHONE>,<PHONE>"),
+        ("电话是61400000和61400001", "电话是<PHONE>和<PHONE>"),
     ],
 )
 def test_numbers_in_the_forms_that_people_write(text: str, masked: str) -> None:
@@ -37,6 +49,9 @@ def test_numbers_in_the_forms_that_people_write(text: str, masked: str) -> None:
         "打8折，打10086问",
         "phone for 1299.00 or 1,299,000 points",
         "拨打95588转人工",
+        "打电话说20241109",
+        "my number one choice is 55 inch",
+        "2023 2024",
     ],
 )
 def test_words_of_telephones_make_no_other_number_one(text: str) -> None:

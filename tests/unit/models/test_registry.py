@@ -4,7 +4,7 @@ import pytest
 
 from closedloop.core.errors import Conflict, EngineError, InputError, NotFound
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Registry
+from closedloop.models.registry import LeanFile, Registry
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +57,20 @@ def test_versions_count_up_and_share_equal_files(registry, ref, register):
     assert [register(b"one"), register(b"two"), register(b"one")] == [1, 2, 3]
     first, second, third = registry.versions(ref)
     assert first.path == third.path != second.path
+
+
+def test_each_lean_form_of_one_model_keeps_its_own_file(registry, ref, register, tmp_path):
+    """A later form of the same model must not take the place of the one a version names."""
+    leans = []
+    for content in (b"lean form", b"lean form of a later release"):
+        file = tmp_path / "trained.lean"
+        file.write_bytes(content)
+        leans.append(LeanFile(file, hashlib.sha256(content).hexdigest()))
+        register(b"one", lean=leans[-1])
+    for version, given in zip(registry.versions(ref), leans, strict=True):
+        kept = version.lean
+        assert kept.sha256 == given.sha256
+        assert hashlib.sha256(kept.path.read_bytes()).hexdigest() == given.sha256
 
 
 def test_a_file_with_another_hash_is_refused_and_makes_no_version(registry, ref, tmp_path):

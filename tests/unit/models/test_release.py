@@ -4,7 +4,7 @@ import pytest
 
 from closedloop.core.errors import NotFound, ReleaseRefused
 from closedloop.models.reference import ModelRef
-from closedloop.models.release import release, rollback
+from closedloop.models.release import promote, release, rollback
 
 REF = ModelRef(tenant="retail", algorithm="intent", name="desk")
 
@@ -53,6 +53,14 @@ def test_a_refusal_says_why_and_leaves_the_champion():
     with pytest.raises(ReleaseRefused, match="recall of 'refund' fell"):
         release(aliases, REF, 2, Verdict(False, ("recall of 'refund' fell from 0.91 to 0.40",)))
     assert (aliases.champions, aliases.challenger) == ([1], 2)
+
+
+def test_a_person_may_promote_what_a_verdict_refused():
+    aliases = Aliases()
+    with pytest.raises(ReleaseRefused):
+        release(aliases, REF, 2, Verdict(False, ("too few rows",)))
+    assert promote(aliases, REF, 2).former is None
+    assert (aliases.champions, aliases.challenger) == ([2], None)
 
 
 def test_rollback_moves_back_once():

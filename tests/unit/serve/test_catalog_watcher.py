@@ -1,12 +1,14 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from closedloop.core.errors import EngineError
+from closedloop.core.errors import EngineError, NotFound
 from closedloop.models.reference import ModelRef
 from closedloop.models.registry import Champion
+from closedloop.models.trial import Stage, Trial
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.catalog_watcher import CatalogWatcher, follow
 from closedloop.serve.model_host import ModelHost
+from closedloop.serve.trial_counts import Counts, Tally, TrialKey
 
 
 def catalog(*versions):
@@ -130,3 +132,136 @@ def test_a_host_follows_and_survives_a_lost_watcher(monkeypatch):
         return len(finds), contact[:3]
 
     assert asyncio.run(run()) == (2, [False, True, True])
+
+
+KEY = TrialKey(model="retail.intent.desk", champion=1, trial=2)
+
+
+def failing(requests=60):
+    return Tally(
+        champion=Counts(requests=requests),
+        trial=Counts(requests=requests, errors=requests),
+        last_error="failed: ValueError",
+    )
+
+
+def on_trial():
+    ref = ModelRef(tenant="retail", algorithm="intent", name="desk")
+    one, two = (Champion(ref=ref, version=v, path="", sha256="") for v in (1, 2))
+    return Catalog.of([one], [Trial(candidate=two, stage=Stage.CANARY, percent=25.0)])
+
+
+class Registry(Poller):
+    """A poller whose trial ends when it is told so; first come the errors."""
+
+    def __init__(self, *errors):
+        super().__init__(on_trial())
+        self.errors = list(errors)
+        self.ended = []
+
+    def roll_back(self, trial, reason):
+        if self.errors:
+            error = self.errors.pop(0)
+            if isinstance(error, NotFound):
+                self.says = Catalog.of([])
+            raise error
+        self.ended.append((trial.version, reason))
+        self.says = catalog(1)
+        return trial
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def test_a_trial_that_fails_is_rolled_back_and_the_catalog_follows():
+    async def run():
+        registry = Registry()
+        watching = watcher(registry)
+        first = await watching.changes("", 10)
+        assert [trial.version for trial in first.trials] == [2]
+        await watching.count({KEY: failing(30)}, "a", 1)
+        await watching.count({KEY: failing(30)}, "a", 1)  # sent again: not 60
+        assert await watching.changes(first.digest, 0.05) == first
+        assert registry.ended == []
+        await watching.count({KEY: failing(30)}, "b", 1)
+        second = await watching.changes(first.digest, 10)
+        return registry.ended, second, await watching.trial_totals()
+
+    ((version, reason),), second, totals = asyncio.run(run())
+    assert version == 2
+    assert reason.startswith("rolled back: 60 of 60 requests failed")
+    assert second.trials == ()
+    assert totals == {}
+
+
+def test_a_rollback_is_recorded_and_stands_where_that_fails():
+    told = []
+
+    def record(trial, reason):
+        told.append((trial.version, reason))
+        raise OSError("the store is away")
+
+    async def run():
+        registry = Registry()
+        watching = CatalogWatcher(lambda: registry, poll_s=0.001, record=record)
+        first = await watching.changes("", 10)
+        await watching.count({KEY: failing()}, "a", 1)
+        second = await watching.changes(first.digest, 10)
+        return registry.ended, second
+
+    ended, second = asyncio.run(run())
+    assert told == ended
+    assert second.trials == ()
+
+
+def test_a_registry_that_is_away_delays_the_rollback_only():
+    async def run():
+        registry = Registry(*[EngineError("away", remedy="wait")] * 3)
+        watching = watcher(registry)
+        await watching.changes("", 10)
+        await watching.count({KEY: failing()}, "a", 1)
+        await until(lambda: registry.ended)
+        return registry
+
+    registry = asyncio.run(run())
+    assert registry.errors == []
+    assert len(registry.ended) == 1
+
+
+def test_a_model_that_was_deleted_is_rolled_back_once():
+    async def run():
+        registry = Registry(NotFound("gone", remedy="none"))
+        watching = watcher(registry)
+        first = await watching.changes("", 10)
+        await watching.count({KEY: failing()}, "a", 1)
+        second = await watching.changes(first.digest, 10)
+        await watching.count({KEY: failing()}, "a", 2)
+        return registry.ended, second.champions, await watching.trial_totals()
+
+    assert asyncio.run(run()) == ([], (), {})
+
+
+def test_a_trial_begun_again_at_once_is_watched_again():
+    """The catalog's digest is the same as before, though the trial is another one."""
+
+    class AtOnce(Registry):
+        def roll_back(self, trial, reason):
+            ended = super().roll_back(trial, reason)
+            self.says = on_trial()
+            return ended
+
+    async def run():
+        registry = AtOnce()
+        watching = watcher(registry)
+        await watching.changes("", 10)
+        async with asyncio.timeout(20):
+            while len(registry.ended) < 2:
+                # What comes between the end and the new beginning belongs to neither.
+                await watching.count({KEY: failing()})
+                await asyncio.sleep(0.001)
+        return registry.ended
+
+    assert len(asyncio.run(run())) >= 2

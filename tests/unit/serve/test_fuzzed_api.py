@@ -16,6 +16,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 MODEL = "shop.intent.desk"
+ALWAYS_THERE = {"/metrics", "/v1/turn", "/v1/models", "/v1/events", "/healthz", "/readyz"}
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -24,7 +25,7 @@ CHECKS = [
     response_schema_conformance,
     unsupported_method,
 ]
-KEY = {"authorization": "Bearer cl_shop"}
+KEY = {"authorization": "Bearer cl_every"}
 
 
 @schemathesis.serializer("application/x-ndjson")
@@ -77,4 +78,5 @@ def test_every_answer_is_as_described(described, mode, model):
         operation = found.ok()
         if (model is None or "{model}" in operation.path) and (valid or takes_input(operation)):
             statuses = fuzz(operation, mode, model)
-            assert not (model and valid) or 200 in statuses, operation.label
+            if valid and (model or operation.path in ALWAYS_THERE):
+                assert 200 in statuses, operation.label

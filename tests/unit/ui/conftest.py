@@ -1,19 +1,24 @@
 """A real cube without Spark: no cuboids, and segments built in this process."""
 
-from collections.abc import Iterator
+import io
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
 from closedloop.data.cube.cube import Cube
 from closedloop.data.cube.declaration import DEFAULT, CubeDeclaration
 from closedloop.data.cube.refresh import refresh
 from closedloop.data.interaction import SCHEMA
 from closedloop.data.lake import Lake
+from closedloop.ui.cli.main import main
 
 FIRST = datetime(2026, 10, 1, tzinfo=UTC)
 DAYS = 6
@@ -74,3 +79,25 @@ def cube(tmp_path_factory: pytest.TempPathFactory) -> Cube:
     declaration = CubeDeclaration(dimensions=DEFAULT.dimensions, cuboids=())
     refresh(lake, declaration, open_spark=session)
     return Cube(lake)
+
+
+@pytest.fixture
+def closedloop(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Run the command in a fresh home; returns its exit code and all that it printed."""
+    monkeypatch.setenv("CLOSEDLOOP_HOME", str(tmp_path / "home"))
+    shown = io.StringIO()  # the command's own console keeps the terminal of the first test
+    monkeypatch.setattr("closedloop.ui.console.console", Console(file=shown, width=250))
+
+    def run(*words: object) -> tuple[int, str]:
+        shown.seek(0)
+        shown.truncate()
+        monkeypatch.setattr(sys, "argv", ["closedloop", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capfd.readouterr()
+        assert "Traceback" not in said.err
+        return int(ended.value.code or 0), shown.getvalue() + said.out + said.err
+
+    return run

@@ -1,35 +1,10 @@
 """``closedloop keys``, ``users`` and ``audit``, as a person runs them."""
 
-import io
-import sys
-
 import pytest
 import sqlalchemy as sa
-from rich.console import Console
 
 from closedloop.core.settings import Settings
 from closedloop.core.store import Store
-from closedloop.ui.cli.main import main
-
-
-@pytest.fixture
-def closedloop(monkeypatch, tmp_path, capfd):
-    """Run the command in a fresh home; returns its exit code and all that it printed."""
-    monkeypatch.setenv("CLOSEDLOOP_HOME", str(tmp_path / "home"))
-    shown = io.StringIO()
-    monkeypatch.setattr("closedloop.ui.console.console", Console(file=shown, width=250))
-
-    def run(*words):
-        shown.seek(0)
-        shown.truncate()
-        monkeypatch.setattr(sys, "argv", ["closedloop", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capfd.readouterr()
-        assert "Traceback" not in said.err
-        return ended.value.code or 0, shown.getvalue() + said.out + said.err
-
-    return run
 
 
 def test_a_key_from_making_to_revoking_and_its_trail(closedloop):

@@ -5,30 +5,6 @@ import json
 import sys
 
 import pytest
-from rich.console import Console
-
-from closedloop.ui.cli.main import main
-
-
-@pytest.fixture
-def closedloop(monkeypatch, tmp_path, capfd):
-    """Run the command in a fresh home; returns its exit code and all that it printed."""
-    monkeypatch.setenv("CLOSEDLOOP_HOME", str(tmp_path / "home"))
-    shown = io.StringIO()  # the command's own console keeps the terminal of the first test
-    monkeypatch.setattr("closedloop.ui.console.console", Console(file=shown, width=200))
-
-    def run(*words):
-        shown.seek(0)
-        shown.truncate()
-        monkeypatch.setattr(sys, "argv", ["closedloop", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capfd.readouterr()
-        assert "Traceback" not in said.err
-        return ended.value.code or 0, shown.getvalue() + said.out + said.err
-
-    return run
-
 
 WHERE = "language = 'zh' AND (intent = '退款' OR bad)"
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
-import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from closedloop.core.errors import EngineError, InputError, NotFound
+from closedloop.core.files import written_whole
 from closedloop.models.lean.analysis import Analyser, Grams, Preparation, Words
 from closedloop.models.lean.model import LeanModel, Link, Semantic
 from closedloop.models.lean.surface import Surface
@@ -51,23 +50,8 @@ def save_lean(model: LeanModel, path: Path) -> str:
 
     arrays, described = _taken_apart(model)
     content = save(arrays, metadata={"closedloop": json.dumps(described, ensure_ascii=False)})
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".lean-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as error:
-        raise EngineError(
-            f"The model cannot be written to {path}: {error}.",
-            remedy="Check that the folder is writable and the disk has space.",
-        ) from error
+    with written_whole(path, what="model") as file:
+        file.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
 

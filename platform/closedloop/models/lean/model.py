@@ -101,6 +101,11 @@ class LeanModel:
             arrays += [surface.hashes, surface.idf, surface.planes, surface.directions]
         return sum(array.nbytes for array in arrays if array is not None)
 
+    @property
+    def sees_terms_only(self) -> bool:
+        """Whether the terms that `explain` tells are all that it sees of a text."""
+        return self.latent is None and self.semantic is None
+
     def scores(self, texts: Sequence[str]) -> Floats:
         """Return what speaks for each class, shape (n, classes)."""
         if len(texts) == 1:

@@ -45,6 +45,8 @@ def filter_form(fields: dict[str, Kind], suggest: Suggest) -> Filter:
     with st.container(border=True, key="explore_filter", gap="small"):
         words = st.container(horizontal=True, vertical_alignment="center", gap="small")
         _group(root, fields, suggest, depth=0)
+        if acts.draft() != root:
+            st.rerun()
         try:
             tree = to_filter(root, fields)
         except InputError:
@@ -98,6 +100,9 @@ def _group(group: Group, fields: dict[str, Kind], suggest: Suggest, *, depth: in
             on_change=acts.negate,
             args=(group.key,),
         )
+        # A callback dies where the next act comes before it ends: what the widgets show counts.
+        acts.join(group.key)
+        acts.negate(group.key)
         st.button(
             "Condition",
             icon=":material/add:",
@@ -147,6 +152,8 @@ def _condition(condition: Condition, fields: dict[str, Kind], suggest: Suggest) 
         on_change=acts.set_op,
         args=(key, condition.field),
     )
+    acts.set_field(key, fields)
+    acts.set_op(key, condition.field)
     with values:
         _values(condition, kind, suggest)
     with remove:
@@ -169,6 +176,7 @@ def _values(condition: Condition, kind: Kind, suggest: Suggest) -> None:
                 on_change=acts.set_bounds,
                 args=(key, field),
             )
+        acts.set_bounds(key, field)
         return
     if condition.op in (Op.IS, Op.IS_NOT):
         offered = [YES, NO] if kind is Kind.FLAG else suggest(field)
@@ -183,6 +191,7 @@ def _values(condition: Condition, kind: Kind, suggest: Suggest) -> None:
             on_change=acts.set_values,
             args=(key, field),
         )
+        acts.set_values(key, field)
         return
     st.text_input(
         f"Text of {field}",
@@ -192,6 +201,7 @@ def _values(condition: Condition, kind: Kind, suggest: Suggest) -> None:
         on_change=acts.set_text,
         args=(key, field),
     )
+    acts.set_text(key, field)
 
 
 def _sql(tree: Filter, fields: dict[str, Kind]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import streamlit as st
 
@@ -23,16 +25,39 @@ from closedloop.ui.app.explore_draft import (
 from closedloop.ui.app.explore_draft_filter import from_filter
 from closedloop.ui.filter_text import from_sql
 
-_DRAFT = "explore_draft"
-_UNDO = "explore_undo"  # drafts before this one, the last one last
-_REVISION = "explore_revision"  # new widgets where the draft changed behind their back
+_FORM = "explore_form"
 _SQL_ERROR = "explore_sql_error"
 _UNDO_STEPS = 30
 
 
+@dataclass(slots=True)
+class _Form:
+    """The draft and its past.
+
+    One object, changed in place: every access to the session's state is a place where the next
+    act of a person may end this one, and half an act must not stay.
+    """
+
+    draft: Group = field(default_factory=lambda: Group(key=0))
+    undo: list[Group] = field(default_factory=list)  # drafts before this one, the last one last
+    revision: int = 0  # new widgets where the draft changed behind their back
+
+    def edit(self, root: Group, *, fresh: bool = False) -> None:
+        if root == self.draft:
+            return
+        self.undo = [*self.undo, self.draft][-_UNDO_STEPS:]
+        self.draft = root
+        self.revision += fresh
+
+
+def _form() -> _Form:
+    form: _Form = st.session_state.setdefault(_FORM, _Form())
+    return form
+
+
 def undo_steps() -> int:
     """Return how many changes can be taken back."""
-    return len(st.session_state.get(_UNDO, []))
+    return len(_form().undo)
 
 
 def sql_problem() -> str:
@@ -42,8 +67,7 @@ def sql_problem() -> str:
 
 def draft() -> Group:
     """Return the filter as it stands in the form."""
-    root: Group = st.session_state.setdefault(_DRAFT, Group(key=0))
-    return root
+    return _form().draft
 
 
 def load(tree: Filter, fields: dict[str, Kind]) -> None:
@@ -54,12 +78,12 @@ def load(tree: Filter, fields: dict[str, Kind]) -> None:
     InputError
         The form cannot show it; it is left as it was.
     """
-    _edit(from_filter(tree, fields), fresh=True)
+    _form().edit(from_filter(tree, fields), fresh=True)
 
 
 def widget(name: str, key: int) -> str:
     """Return the key of a part's widget."""
-    return f"explore_{name}_{key}_{st.session_state.get(_REVISION, 0)}"
+    return f"explore_{name}_{key}_{_form().revision}"
 
 
 def preset(name: str, key: int, value: object) -> str:
@@ -69,106 +93,119 @@ def preset(name: str, key: int, value: object) -> str:
     return place
 
 
-def _edit(root: Group, *, fresh: bool = False) -> None:
-    before = draft()
-    if root == before:
-        return
-    st.session_state[_UNDO] = [*st.session_state.get(_UNDO, []), before][-_UNDO_STEPS:]
-    st.session_state[_DRAFT] = root
-    if fresh:
-        st.session_state[_REVISION] = st.session_state.get(_REVISION, 0) + 1
-
-
 def take_back() -> None:
     """Take back the last change of the filter."""
-    if st.session_state.get(_UNDO):
-        st.session_state[_DRAFT] = st.session_state[_UNDO].pop()
-        st.session_state[_REVISION] = st.session_state.get(_REVISION, 0) + 1
+    form = _form()
+    if form.undo:
+        form.draft = form.undo.pop()
+        form.revision += 1
 
 
 def clear() -> None:
     """Empty the filter."""
-    _edit(Group(key=0), fresh=True)
+    _form().edit(Group(key=0), fresh=True)
 
 
 def add_condition(into: int, field: str) -> None:
     """Add a condition to a group."""
-    root = draft()
-    _edit(added(root, into, Condition(key=new_key(root), field=field)))
+    form = _form()
+    new = Condition(key=new_key(form.draft), field=field)
+    form.edit(added(form.draft, into, new))
 
 
 def add_group(into: int) -> None:
     """Add a group of alternatives to a group."""
-    root = draft()
-    _edit(added(root, into, Group(key=new_key(root), any_of=True)))
+    form = _form()
+    form.edit(added(form.draft, into, Group(key=new_key(form.draft), any_of=True)))
 
 
 def remove(key: int) -> None:
     """Remove a condition or a group."""
-    _edit(removed(draft(), key))
+    form = _form()
+    form.edit(removed(form.draft, key))
 
 
 def join(key: int) -> None:
     """Take over whether all of a group's parts must hold, or any."""
-    group = find(draft(), key)
-    if isinstance(group, Group):
-        any_of = st.session_state[widget("join", key)] == "Any of"
-        _edit(put(draft(), replace(group, any_of=any_of)))
+    form, said = _form(), _said("join", key)
+    group = find(form.draft, key)
+    if isinstance(group, Group) and said is not None:
+        form.edit(put(form.draft, replace(group, any_of=said == "Any of")))
 
 
 def negate(key: int) -> None:
     """Take over whether a group is negated."""
-    group = find(draft(), key)
-    if isinstance(group, Group):
-        _edit(put(draft(), replace(group, negated=st.session_state[widget("not", key)])))
+    form, said = _form(), _said("not", key)
+    group = find(form.draft, key)
+    if isinstance(group, Group) and said is not None:
+        form.edit(put(form.draft, replace(group, negated=said)))
 
 
 def set_field(key: int, fields: dict[str, Kind]) -> None:
-    """Take over a condition's field; its operator and values begin anew."""
-    name = st.session_state[widget("field", key)]
-    _edit(put(draft(), Condition(key=key, field=name, op=OPS[fields[name]][0])))
+    """Take over a condition's field; with another one, its operator and values begin anew."""
+    form, said = _form(), _said("field", key)
+    condition = find(form.draft, key)
+    if isinstance(condition, Condition) and said not in (None, condition.field):
+        form.edit(put(form.draft, Condition(key=key, field=said, op=OPS[fields[said]][0])))
 
 
 def set_op(key: int, field: str) -> None:
     """Take over a condition's operator, and keep the values where they still fit."""
-    condition = find(draft(), key)
-    if not isinstance(condition, Condition):
+    form, said = _form(), _said(f"op {field}", key)
+    condition = find(form.draft, key)
+    if not isinstance(condition, Condition) or said in (None, condition.op):
         return
-    op = Op(st.session_state[widget(f"op {field}", key)])
+    op = Op(said)
     same = {op, condition.op} <= {Op.IS, Op.IS_NOT} or not {op, condition.op} & {
         *(Op.IS, Op.IS_NOT, Op.FROM_TO)
     }
     values = condition.values if same else ()
-    _edit(put(draft(), replace(condition, op=op, values=values)))
+    form.edit(put(form.draft, replace(condition, op=op, values=values)))
 
 
 def set_values(key: int, field: str) -> None:
     """Take over a condition's values."""
-    _set(key, tuple(st.session_state[widget(f"values {field}", key)]))
+    form, said = _form(), _said(f"values {field}", key)
+    if said is not None:
+        _set(form, key, said)
 
 
 def set_text(key: int, field: str) -> None:
     """Take over a condition's text."""
-    _set(key, (st.session_state[widget(f"text {field}", key)],))
+    form, said = _form(), _said(f"text {field}", key)
+    if said is not None:
+        _set(form, key, (said,))
 
 
 def set_bounds(key: int, field: str) -> None:
     """Take over the ends of a condition's range."""
-    _set(
-        key,
-        tuple(st.session_state[widget(f"{name} {field}", key)].strip() for name in ("from", "to")),
-    )
+    form = _form()
+    low, high = (_said(f"{end} {field}", key) for end in ("from", "to"))
+    if low is not None and high is not None:
+        _set(form, key, (low.strip(), high.strip()))
 
 
-def _set(key: int, values: tuple[str, ...]) -> None:
-    condition = find(draft(), key)
-    if isinstance(condition, Condition):
-        _edit(put(draft(), replace(condition, values=values)))
+def _set(form: _Form, key: int, values: Iterable[str]) -> None:
+    condition, values = find(form.draft, key), tuple(values)
+    if isinstance(condition, Condition) and (any(values) or any(condition.values)):
+        form.edit(put(form.draft, replace(condition, values=values)))
+
+
+def _said(name: str, key: int) -> Any:
+    """Return what a part's widget says; None where it went with an earlier revision.
+
+    An act that replaces the draft and the last word of a widget it replaces can reach the
+    session together: the word was about a part that is there no more.
+    """
+    return st.session_state.get(widget(name, key))
 
 
 def use_sql(place: str, fields: dict[str, Kind]) -> None:
     """Read the filter from the SQL box."""
+    text = st.session_state.get(place)
+    if text is None:  # the box went, as in `_said`, before the button was pressed
+        return
     try:
-        load(from_sql(st.session_state[place]), fields)
+        load(from_sql(text), fields)
     except ClosedLoopError as error:
         st.session_state[_SQL_ERROR] = str(error)

@@ -82,8 +82,8 @@ def _show_notice() -> None:
 
 
 def _open(found: dict[str, Slice], fields: dict[str, Kind]) -> None:
-    name = st.session_state[_CHOICE]
-    if name is None:
+    name = st.session_state.get(_CHOICE)
+    if name not in found:  # emptied, or deleted by somebody meanwhile
         return
     try:
         load(found[name].where, fields)

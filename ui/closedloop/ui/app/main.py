@@ -30,10 +30,10 @@ def main() -> None:
     st.set_page_config(page_title="closedloop", page_icon=str(_ICON), layout="wide")
     try:
         shared = services()
+        user = current_user()
     except ClosedLoopError as error:
         st.error(literal(str(error)))
         return
-    user = current_user()
     if user is None:
         st.navigation(_doors(), position="hidden").run()
         return

@@ -24,7 +24,9 @@ from closedloop.ui.cli import (
     people,
     platform,
     privacy,
+    rules,
     slices,
+    trials,
     workflows,
 )
 
@@ -50,8 +52,9 @@ app.add_typer(events.events, name="events")
 app.add_typer(cube.cube, name="cube")
 app.command()(cube.query)
 app.add_typer(slices.slices, name="slices")
-app.add_typer(models.models, name="models")
+app.add_typer(trials.models, name="models")
 app.add_typer(models.queue, name="queue")
+app.add_typer(rules.rules, name="rules")
 app.add_typer(privacy.privacy, name="privacy")
 app.add_typer(lake.lake, name="lake")
 app.add_typer(dead_letters.dead_letters, name="dead-letters")

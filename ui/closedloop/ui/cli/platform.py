@@ -102,9 +102,9 @@ def env() -> None:
     settings = Settings()
     prepare_ray(settings)
     variables = engine_environment() | {
-        name: os.environ[name]
-        for name in ("RAY_AUTH_TOKEN_PATH", "CLOSEDLOOP_HOME")
-        if name in os.environ
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name in ("RAY_AUTH_TOKEN_PATH", "CLOSEDLOOP_HOME") or name.startswith("RAY_SERVE_")
     }
     for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")

@@ -1,0 +1,222 @@
+"""The online phase: each text joins the micro-cluster it resembles most, or founds one.
+
+A micro-cluster is a small group of nearly equal texts, kept as sums. An inverted index from term
+to micro-clusters finds the candidates, so that a text costs what its own terms cost. Weights
+decay exponentially with time. Decay is *forward*: what comes later weighs more, and the past is
+never touched; cosines do not notice.
+
+References
+----------
+Carnein, M., Assenmacher, D., Trautmann, H. (2017). Stream clustering of chat messages with
+applications to Twitch streams (textClust: micro-clusters of TF-IDF, fading, macro phase).
+Petrović, S., Osborne, M., Lavrenko, V. (2010). Streaming first story detection.
+Cormode, G. et al. (2009). Forward decay: a practical time decay model for streaming systems.
+Manning, C., Raghavan, P., Schütze, H. (2008). Introduction to Information Retrieval, ch. 7
+(champion lists).
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass, field
+
+_LARGEST_EXPONENT = 400.0  # powers of two; sums of squares stay below the largest float
+
+
+@dataclass(kw_only=True, slots=True)
+class MicroCluster:
+    """Sums over the texts of one micro-cluster; all weights are in units of now (see `Decay`)."""
+
+    # Weight of its texts.
+    mass: float = 0.0
+    # Squared length of the sum of its texts' unit vectors.
+    square: float = 0.0
+    # Sum of the squares of its texts' weights.
+    own: float = 0.0
+    # Texts, without decay.
+    texts: int = 0
+    # Time of the last text.
+    seen: float = 0.0
+    # Term to the weight of its texts that hold it.
+    terms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Landing:
+    """Where a text went."""
+
+    micro: int
+    # Whether the text founded the micro-cluster.
+    new: bool
+    # The nearest one of those before it where it is new, or -1, and the cosine to it.
+    nearest: int
+    cosine: float
+    # Micro-clusters that made room.
+    removed: tuple[int, ...]
+
+
+class MicroClusters:
+    """Bounded set of micro-clusters with an inverted index.
+
+    Parameters
+    ----------
+    similarity : float
+        Cosine from which a text joins.
+    half_life : float
+        Time after which a text weighs half, in the unit of `at`.
+    limit : int
+        Most micro-clusters; the lightest make room.
+    postings : int
+        Micro-clusters that a term leads to, at most twice as many.
+    terms : int
+        Terms of a micro-cluster, at most twice as many.
+    """
+
+    def __init__(
+        self, *, similarity: float, half_life: float, limit: int, postings: int, terms: int
+    ) -> None:
+        self.similarity = similarity
+        self.half_life = half_life
+        self.limit = limit
+        self.postings = postings
+        self.terms = terms
+        self.micros: dict[int, MicroCluster] = {}
+        self.next_id = 0
+        self.mass = 0.0
+        self.frequency: dict[str, float] = {}
+        self.index: dict[str, dict[int, float]] = {}
+        self.origin = 0.0
+
+    def add(self, terms: list[str], at: float) -> Landing:
+        """Add a text.
+
+        Parameters
+        ----------
+        terms : list of str
+            Different terms.
+        at : float
+            Time of the text; what comes late counts as of its own time.
+
+        Returns
+        -------
+        Landing
+            Its micro-cluster, and what that changed.
+        """
+        exponent = (at - self.origin) / self.half_life
+        if exponent > _LARGEST_EXPONENT:
+            self.rescale(at)
+            exponent = 0.0
+        now = 2.0**exponent
+        mass = self.mass = self.mass + now
+        frequency, index = self.frequency, self.index
+        weights: list[float] = []
+        square = 0.0
+        for term in terms:
+            seen = frequency[term] = frequency.get(term, 0.0) + now
+            weight = math.log(1.0 + mass / seen)
+            weights.append(weight)
+            square += weight * weight
+        length = math.sqrt(square) or 1.0
+        found: dict[int, float] = {}
+        get = found.get
+        for i, term in enumerate(terms):
+            weight = weights[i] = weights[i] / length
+            postings = index.get(term)
+            if postings:
+                for micro, value in postings.items():
+                    found[micro] = get(micro, 0.0) + weight * value
+        micros = self.micros
+        best, nearest = 0.0, -1  # the square of a cosine
+        for micro, value in found.items():
+            cosine = value * value / micros[micro].square
+            if cosine > best:
+                best, nearest = cosine, micro
+        if best >= self.similarity * self.similarity:
+            self._join(nearest, terms, weights, now, at)
+            return Landing(micro=nearest, new=False, nearest=-1, cosine=0.0, removed=())
+        removed = self._make_room() if len(micros) >= self.limit else ()
+        founded = self.next_id
+        self.next_id += 1
+        micros[founded] = MicroCluster()
+        self._join(founded, terms, weights, now, at)
+        return Landing(
+            micro=founded, new=True, nearest=nearest, cosine=math.sqrt(best), removed=removed
+        )
+
+    def _join(
+        self, micro_id: int, terms: list[str], weights: list[float], now: float, at: float
+    ) -> None:
+        micro = self.micros[micro_id]
+        micro.mass += now
+        micro.own += now * now
+        micro.texts += 1
+        micro.seen = max(micro.seen, at)
+        held = micro.terms
+        square = micro.square
+        for term, weight in zip(terms, weights, strict=True):
+            held[term] = held.get(term, 0.0) + now
+            postings = self.index.get(term)
+            if postings is None:
+                postings = self.index[term] = {}
+            before = postings.get(micro_id, 0.0)
+            added = weight * now
+            postings[micro_id] = before + added
+            square += added * (added + 2.0 * before)
+            if len(postings) > 2 * self.postings:
+                self._keep_champions(term)
+        micro.square = square
+        if len(held) > 2 * self.terms:
+            self._keep_terms(micro_id)
+
+    def _keep_champions(self, term: str) -> None:
+        postings = self.index[term]
+        kept = heapq.nlargest(self.postings, postings.items(), key=lambda item: (item[1], item[0]))
+        self.index[term] = dict(sorted(kept))
+
+    def _keep_terms(self, micro_id: int) -> None:
+        micro = self.micros[micro_id]
+        kept = heapq.nlargest(self.terms, micro.terms.items(), key=lambda item: (item[1], item[0]))
+        names = {term for term, _ in kept}
+        for term in micro.terms:
+            if term not in names:
+                self._unlink(micro_id, term)
+        micro.terms = dict(kept)
+
+    def _unlink(self, micro_id: int, term: str) -> None:
+        postings = self.index.get(term)
+        if postings is not None:
+            postings.pop(micro_id, None)
+            if not postings:
+                del self.index[term]
+
+    def _make_room(self) -> tuple[int, ...]:
+        """Remove the lightest tenth."""
+        count = max(1, self.limit // 10)
+        lightest = heapq.nsmallest(
+            count, self.micros.items(), key=lambda item: (item[1].mass, item[0])
+        )
+        for micro_id, micro in lightest:
+            for term in micro.terms:
+                self._unlink(micro_id, term)
+            del self.micros[micro_id]
+        self._forget_terms()
+        return tuple(micro_id for micro_id, _ in lightest)
+
+    def _forget_terms(self) -> None:
+        """Drop the frequency of terms that no micro-cluster holds."""
+        self.frequency = {t: f for t, f in self.frequency.items() if t in self.index}
+
+    def rescale(self, at: float) -> None:
+        """Make `at` the time at which a text weighs 1."""
+        factor = 2.0 ** -min(1000.0, (at - self.origin) / self.half_life)
+        self.origin = at
+        self.mass *= factor
+        for micro in self.micros.values():
+            micro.mass *= factor
+            micro.square *= factor * factor
+            micro.own *= factor * factor
+            micro.terms = {term: weight * factor for term, weight in micro.terms.items()}
+        self.frequency = {term: value * factor for term, value in self.frequency.items()}
+        for term, postings in self.index.items():
+            self.index[term] = {micro: value * factor for micro, value in postings.items()}

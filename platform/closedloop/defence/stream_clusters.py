@@ -1,0 +1,225 @@
+"""Clusters of a stream of short texts: one pass, bounded memory, names that last.
+
+Two phases. Online, each text joins a micro-cluster of near equals (`micro_clusters`). Now and
+then, and when asked, the micro-clusters are grouped: each is linked to its nearest
+(`neighbours`), and the communities of that graph are the clusters (`communities`), which keep
+their names from one grouping to the next (`lineage`). Texts are not kept; a text's cluster is
+that of its micro-cluster, today.
+
+References
+----------
+Aggarwal, C. et al. (2003). A framework for clustering evolving data streams. VLDB (two phases).
+Carnein, M., Assenmacher, D., Trautmann, H. (2017). textClust.
+Yin, J. et al. (2018). Model-based clustering of short text streams (MStream). KDD (the task).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from closedloop.core.errors import InputError
+from closedloop.defence.communities import communities
+from closedloop.defence.lineage import Change, Lineage
+from closedloop.defence.micro_clusters import MicroClusters
+from closedloop.defence.neighbours import neighbour_graph
+from closedloop.defence.terms import stream_terms
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamSettings:
+    """How a stream is clustered; one setting fits streams of all the languages and sizes tried.
+
+    Raises
+    ------
+    InputError
+        A figure is out of its range.
+    """
+
+    # Time after which a text weighs half; in the unit of `at`, texts where no time is given.
+    half_life: float = 50_000.0
+    # Most micro-clusters in memory, some 5 kB each.
+    micro_clusters: int = 5_000
+    # Cosine from which a text joins a micro-cluster.
+    similarity: float = 0.4
+    # Nearest micro-clusters that each is linked to.
+    neighbours: int = 20
+    # Higher for more and smaller clusters.
+    resolution: float = 4.0
+    # Micro-clusters that a term leads to.
+    postings: int = 256
+    # Terms that a micro-cluster keeps.
+    terms: int = 64
+    # Texts for each micro-cluster between two groupings; a grouping's cost is shared by them.
+    patience: float = 2.0
+    # Merges and departed micro-clusters that are remembered.
+    memory: int = 200_000
+
+    def __post_init__(self) -> None:
+        whole = (self.micro_clusters, self.neighbours, self.postings, self.terms, self.memory)
+        if min(whole) < 1 or not 0 < self.similarity < 1:
+            raise InputError(
+                f"These settings cannot cluster a stream: {self}.",
+                remedy="Give counts of 1 or more and a similarity between 0 and 1.",
+            )
+        if not (self.half_life > 0 and self.resolution > 0 and self.patience > 0):
+            raise InputError(
+                f"These settings cannot cluster a stream: {self}.",
+                remedy="Give a half-life, a resolution and a patience above 0.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """Where a text went: its micro-cluster for good, and the cluster of that as of now."""
+
+    micro: int
+    cluster: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cluster:
+    """A cluster as of now."""
+
+    id: int
+    # Weight of its texts, in texts of now.
+    weight: float
+    # Texts that its live micro-clusters took in, without decay.
+    texts: int
+    # Time of its last text.
+    seen: float
+    # Heaviest terms, those that are rare elsewhere first.
+    terms: tuple[str, ...]
+    micros: tuple[int, ...]
+
+
+_LEAST_INTERVAL = 500  # texts
+
+
+class StreamClusters:
+    """Clusters a stream; equal streams give equal clusters, restarts in between or not.
+
+    Parameters
+    ----------
+    settings : StreamSettings
+
+    Examples
+    --------
+    >>> stream = StreamClusters()
+    >>> for text in ("coupon does not work", "my coupon does not work", "where is my parcel"):
+    ...     placed = stream.add(text)
+    >>> [cluster.texts for cluster in stream.clusters()]
+    [2, 1]
+    """
+
+    def __init__(self, settings: StreamSettings | None = None) -> None:
+        self.settings = settings = settings or StreamSettings()
+        self.micros = MicroClusters(
+            similarity=settings.similarity,
+            half_life=settings.half_life,
+            limit=settings.micro_clusters,
+            postings=settings.postings,
+            terms=settings.terms,
+        )
+        self.lineage = Lineage(limit=settings.memory)
+        self.texts = 0
+        self.now = 0.0
+        self.waited = 0
+
+    def add(self, text: str, at: float | None = None) -> Placement:
+        """Cluster one text.
+
+        Parameters
+        ----------
+        at : float, optional
+            Its time; without it, how many texts came before.
+
+        Raises
+        ------
+        InputError
+            The time is no finite number.
+        """
+        at = float(self.texts) if at is None else at
+        if not math.isfinite(at):
+            raise InputError(f"The time {at} is no time.", remedy="Give seconds, or nothing.")
+        self.texts += 1
+        self.now = max(self.now, at)
+        landing = self.micros.add(stream_terms(text), at)
+        lineage = self.lineage
+        if landing.removed:
+            lineage.depart(landing.removed)
+        if landing.new:
+            near = landing.cosine >= 0.5 * self.settings.similarity
+            beside = landing.nearest if near and landing.nearest in lineage.homes else None
+            lineage.place(landing.micro, beside)
+        self.waited += 1
+        if self.waited >= self._interval():
+            self.refresh()
+        return Placement(micro=landing.micro, cluster=lineage.homes[landing.micro])
+
+    def add_all(self, texts: Iterable[str]) -> list[Placement]:
+        """Cluster texts in their order."""
+        return [self.add(text) for text in texts]
+
+    def refresh(self) -> tuple[Change, ...]:
+        """Group the micro-clusters anew.
+
+        Returns
+        -------
+        tuple of Change
+            Clusters that merged or split.
+        """
+        self.waited = 0
+        ids = list(self.micros.micros)
+        held = list(self.micros.micros.values())
+        graph = neighbour_graph(
+            held,
+            self.micros.frequency,
+            self.micros.mass,
+            neighbours=self.settings.neighbours,
+            postings=self.settings.postings,
+        )
+        labels = communities(graph, resolution=self.settings.resolution)
+        groups: list[list[int]] = [[] for _ in range(max(labels, default=-1) + 1)]
+        for micro, label in zip(ids, labels, strict=True):
+            groups[label].append(micro)
+        mass = {micro: one.mass for micro, one in self.micros.micros.items()}
+        return self.lineage.regroup(groups, mass)
+
+    def cluster_of(self, placement: Placement) -> int:
+        """Return the cluster that a text of the past belongs to today."""
+        home = self.lineage.cluster_of(placement.micro)
+        return self.lineage.resolve(placement.cluster) if home is None else home
+
+    def clusters(self, *, terms: int = 8) -> list[Cluster]:
+        """Return the clusters as of now, the heaviest first."""
+        members: dict[int, list[int]] = {}
+        for micro in self.micros.micros:
+            members.setdefault(self.lineage.homes[micro], []).append(micro)
+        unit = 2.0 ** ((self.micros.origin - self.now) / self.settings.half_life)
+        found = [self._described(name, micros, unit, terms) for name, micros in members.items()]
+        return sorted(found, key=lambda cluster: (-cluster.weight, cluster.id))
+
+    def _described(self, name: int, micros: list[int], unit: float, count: int) -> Cluster:
+        held = [self.micros.micros[micro] for micro in micros]
+        weights: dict[str, float] = {}
+        for one in held:
+            for term, weight in one.terms.items():
+                weights[term] = weights.get(term, 0.0) + weight
+        frequency, mass = self.micros.frequency, self.micros.mass
+        ranked = sorted(
+            weights,
+            key=lambda t: (-weights[t] * math.log(1.0 + mass / frequency.get(t, mass)), t),
+        )
+        return Cluster(
+            id=name,
+            weight=sum(one.mass for one in held) * unit,
+            texts=sum(one.texts for one in held),
+            seen=max(one.seen for one in held),
+            terms=tuple(ranked[:count]),
+            micros=tuple(micros),
+        )
+
+    def _interval(self) -> float:
+        return max(_LEAST_INTERVAL, self.settings.patience * len(self.micros.micros))
