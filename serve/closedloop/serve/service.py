@@ -14,6 +14,7 @@ from closedloop.data.event import Event
 from closedloop.data.event_log.protocol import EventLog
 from closedloop.data.log_file import Refused
 from closedloop.serve.access import KeyRing, Quotas
+from closedloop.serve.answering import Answering
 from closedloop.serve.event_desk import EventDesk
 from closedloop.serve.event_messages import EventsRequest, EventsResponse
 from closedloop.serve.event_writer import EventWriter
@@ -88,12 +89,14 @@ class Service:
         bury: Callable[[Sequence[Refused], str, str], object] = lambda *_: None,
     ) -> None:
         self.host = host
+        answering = Answering(mask, limits=options.breaker)
         self.trials = TrialDesk(
             writer=writer,
             mask=mask,
             pseudonym=pseudonym,
             answer_s=options.trial_answer_s,
             backlog=options.trial_backlog,
+            answering=answering,
         )
         self.predictor = Predictor(
             host=host,
@@ -101,7 +104,7 @@ class Service:
             mask=mask,
             pseudonym=pseudonym,
             trials=self.trials,
-            limits=options.breaker,
+            answering=answering,
             logged=log.get,
         )
         self.figures = Figures(host=host, writer=writer)

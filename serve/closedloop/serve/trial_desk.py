@@ -22,14 +22,14 @@ from closedloop.data.event import Event
 from closedloop.models.prediction import Prediction
 from closedloop.models.trial import subject_of
 from closedloop.serve.answer_events import prediction_events
-from closedloop.serve.answer_threads import AnswerThreads
+from closedloop.serve.answering import Answering
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.messages import PredictRequest
 from closedloop.serve.model_host import Model, OnTrial, Served
 from closedloop.serve.stamp import NEW, Stamp
 from closedloop.serve.trial_counts import Tallies, Tally, TrialKey
 from closedloop.serve.trial_events import note_answers, note_problem, note_trial
-from closedloop.serve.trial_outcome import Answers, Outcome, Side, ask, failure
+from closedloop.serve.trial_outcome import Answers, Outcome, Side, failure
 from closedloop.serve.trial_threads import Asked, Question, TrialThreads
 
 _CANARIES = 8  # requests that wait for versions on trial at a time; more go to the champion
@@ -52,6 +52,8 @@ class TrialDesk:
         How long a version on trial may take; see `TrialThreads`.
     backlog : int
         Answered requests that may wait for the other version.
+    answering : Answering, optional
+        Asks the champion; by default one of its own. Whoever made it closes it.
     """
 
     def __init__(
@@ -62,13 +64,13 @@ class TrialDesk:
         pseudonym: Callable[[str, str], str],
         answer_s: float = 1.0,
         backlog: int = 32,
+        answering: Answering | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._writer = writer
-        self._mask = mask
         self._pseudonym = pseudonym
         self._tallies = Tallies()
-        self._answering = AnswerThreads("answer-on-trial")
+        self._answering = answering or Answering(mask)
         self._canary = TrialThreads(
             "canary", threads=2, places=_CANARIES, limit_s=answer_s, clock=clock
         )
@@ -100,7 +102,7 @@ class TrialDesk:
         key = TrialKey(model=str(trial.ref), champion=champion.version, trial=trial.version)
         request_id = stamp.request_id()
         texts = request.all_texts
-        masked = await self._answering.run(texts, lambda: [self._mask(text) for text in texts])
+        masked = await self._answering.masked(champion.ref.tenant, texts)
         subject = subject_of(
             user_id=request.user_id, dialogue_id=request.dialogue_id, request_id=request_id
         )
@@ -112,7 +114,8 @@ class TrialDesk:
             side = "champion" if problem else "trial"
         if side == "champion":
             try:
-                first = await self._answering.run(masked, lambda: ask(served.model, masked))
+                answered = await self._answering.ask(champion, served.model, masked, masked=True)
+                first = Outcome(answers=answered.answers, latency_ms=answered.seconds * 1000)
             except Exception as error:
                 self._tallies.count(key, "champion", failure(error))
                 if not problem:
@@ -159,10 +162,9 @@ class TrialDesk:
         return self._tallies.take()
 
     def close(self) -> None:
-        """Write the events that still wait for an answer, without it, and end the threads."""
+        """Write the events that still wait for an answer, without it; end the threads of trials."""
         self._canary.close()
         self._beside.close()
-        self._answering.close()
 
     def _absent(self, key: TrialKey, on_trial: OnTrial) -> str:
         """Return why the version on trial cannot be asked, and count that; "" where it can."""
