@@ -48,6 +48,7 @@ class Slot:
     """A request's place in a replica, and the tenant that it counts for once that is known."""
 
     tenant: str | None = None
+    scrapes: bool = False  # has a place beside the others', which no tenant shares
 
 
 class Service:
@@ -147,7 +148,7 @@ class Service:
                 remedy="Send the request again after the seconds named in Retry-After.",
             )
         self.figures.in_flight += 1
-        slot = Slot()
+        slot = Slot(scrapes=more > 0)
         try:
             yield slot
         finally:
@@ -173,6 +174,8 @@ class Service:
         except Overloaded:
             self.figures.refused("quota")
             raise
+        if slot.scrapes:
+            return key
         if not self._shedder.admits(key.tenant) or not self._shares.take(key.tenant):
             self.figures.refused("overloaded")
             raise Overloaded(
