@@ -23,7 +23,8 @@ _STREET_WORD = (
 _STREET_KIND = (
     r"(?:street|str|st|road|rd|avenue|ave|boulevard|blvd|lane|ln|drive|dr|highway|hwy|square|sq"
     r"|terrace|crescent"
-    r"|(?-i:Buildings|Cottages|Houses|Mansions|Villas|Court|Ct|Way|Close|Place|Pl|Park|Parkway|Gardens|Row|Walk|Hill|Mews|Circle"
+    r"|(?-i:Buildings|Cottages|Houses|Mansions|Villas"
+    r"|Court|Ct|Way|Close|Place|Pl|Park|Parkway|Gardens|Row|Walk|Hill|Mews|Circle"
     r"|Trail|Loop|Plaza|Grove|Parade|Quay|Esplanade|Circuit|Rise|Path)"
     r"|(?P<weak>court|way|close|place|park|gardens))\b\.?"
 )
@@ -91,7 +92,8 @@ _DOOR_SIGN = re.compile(
 )
 _STREET_SIGN = re.compile(
     r" (?:street|str|st|road|rd|avenue|ave|boulevard|blvd|lane|ln|drive|dr|highway|hwy|square|sq"
-    r"|terrace|crescent|buildings|cottages|houses|mansions|villas|court|ct|way|close|place|pl|park|parkway|gardens|row|walk|hill|mews|circle"
+    r"|terrace|crescent|buildings|cottages|houses|mansions|villas|court|ct|way|close"
+    r"|place|pl|park|parkway|gardens|row|walk|hill|mews|circle"
     r"|trail|loop|plaza|grove|parade|quay|esplanade|circuit|rise|path)\b"
 )
 _BOX_SIGNS = ("box", "highway", "hwy", "route", "house", "county", "state ")
