@@ -2,49 +2,28 @@
 
 Texts are masked before the model sees them, because that is what it was trained on, and so
 that nothing behind the door ever holds personal data.
-
-A few texts are answered on the event loop where the model's time is bounded by the texts' length
-and nothing is held against it (`breaker`); everything else in threads that tenants share fairly
-(`fair_pool`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from closedloop.core.errors import EngineError, NotFound, Overloaded
+from closedloop.core.errors import EngineError, NotFound
 from closedloop.core.identity import ApiKey
 from closedloop.data.event import Event
 from closedloop.models.prediction import Prediction
 from closedloop.models.registry import Champion
 from closedloop.serve.answer_events import prediction_events
-from closedloop.serve.answer_threads import INLINE_CHARACTERS
-from closedloop.serve.breaker import BreakerLimits, Breakers, Standing
-from closedloop.serve.deadline import TimedOut
+from closedloop.serve.answering import Answering
+from closedloop.serve.breaker import BreakerLimits
 from closedloop.serve.event_writer import EventWriter
-from closedloop.serve.fair_pool import FairPool, Job
 from closedloop.serve.messages import PredictRequest
-from closedloop.serve.model_host import Model, ModelHost, Served
+from closedloop.serve.model_host import ModelHost, Served
 from closedloop.serve.stamp import MAX_TOP, NEW, Stamp, runners_up
 from closedloop.serve.trial_desk import TrialDesk
-
-# A tenant's batches and slow models have two of them at most.
-_THREADS = 3
-_THREADS_PER_TENANT = 2
-_APART = 8  # requests at a time to a model that answers apart
-
-
-class _Asked(NamedTuple):
-    """What asking a model gave: masked texts and their answers, or what it raised."""
-
-    masked: list[str]
-    answers: Sequence[Prediction] = ()
-    seconds: float = 0.0  # that the model took
-    error: Exception | None = None
 
 
 class Predictor:
@@ -85,9 +64,7 @@ class Predictor:
         self._writer = writer
         self._mask = mask
         self._pseudonym = pseudonym
-        self._breakers = Breakers(limits)
-        self._answering = FairPool(threads=_THREADS, per_tenant=_THREADS_PER_TENANT, name="answer")
-        self._apart: Counter[str] = Counter()
+        self._answering = Answering(mask, limits=limits)
 
     async def predict(
         self, key: ApiKey, model: str, request: PredictRequest, stamp: Stamp = NEW
@@ -119,7 +96,7 @@ class Predictor:
         on_trial = served.trial
         if on_trial is not None:
             return await self._trials.predict(served, on_trial, request, _out, stamp)
-        asked = await self._ask(served, texts)
+        asked = await self._answering.ask(served.champion, served.model, texts)
         masked, answers = asked.masked, asked.answers
         latency_ms = (time.perf_counter() - started) * 1000
         ids = [stamp.event_id(index) for index in range(len(answers))]
@@ -193,81 +170,7 @@ class Predictor:
 
     def problem(self, champion: Champion) -> str | None:
         """Return why a model is refused or answers apart, None where nothing is wrong."""
-        return self._breakers.problem(champion)
-
-    async def _ask(self, served: Served, texts: Sequence[str]) -> _Asked:
-        """Have texts answered where the model may be asked, and judge it by that."""
-        champion, model = served.champion, served.model
-        characters = sum(map(len, texts))
-        standing = self._breakers.standing(champion)
-        if (
-            standing is Standing.TRUSTED  # a model that does not say so may take any time
-            and characters <= INLINE_CHARACTERS
-            and getattr(model, "linear_time", False)
-        ):
-            asked = self._answer(model, texts)
-        elif standing is Standing.TRUSTED:
-            asked = await self._ask_in_thread(champion, model, texts, characters)
-        else:
-            asked = await self._ask_apart(champion, model, texts, characters)
-        if asked.error is not None:
-            self._breakers.failed(champion)
-            raise asked.error
-        self._breakers.answered(champion, seconds=asked.seconds, characters=characters)
-        return asked
-
-    async def _ask_apart(
-        self, champion: Champion, model: Model, texts: Sequence[str], characters: int
-    ) -> _Asked:
-        name = str(champion.ref)
-        if self._apart[name] >= _APART:
-            raise Overloaded(
-                f"{name!r} answers slowly, and {_APART} requests wait for it.",
-                remedy="Send the request again after the seconds named in Retry-After.",
-            )
-        self._apart[name] += 1
-        try:
-            return await self._ask_in_thread(champion, model, texts, characters)
-        finally:
-            self._apart[name] -= 1
-
-    async def _ask_in_thread(
-        self, champion: Champion, model: Model, texts: Sequence[str], characters: int
-    ) -> _Asked:
-        job = self._answering.submit(champion.ref.tenant, lambda: self._answer(model, texts))
-        hang_s = self._breakers.hang_s(characters)
-        answer = asyncio.wrap_future(job.future)
-        try:
-            while True:
-                # The time in the queue is not the model's.
-                wait_s = max(0.001, hang_s - self._answering.running_s(job))
-                done, _ = await asyncio.wait({answer}, timeout=wait_s)
-                if done:
-                    return answer.result()
-                if self._answering.running_s(job) >= hang_s:
-                    self._give_up(champion, job)
-                    raise TimedOut(
-                        f"Version {champion.version} of {str(champion.ref)!r} has not answered"
-                        f" within {hang_s:g} s.",
-                        remedy="Send fewer texts, or release a version that answers.",
-                    )
-        except asyncio.CancelledError:
-            job.future.cancel()
-            self._breakers.gone(champion)
-            raise
-
-    def _give_up(self, champion: Champion, job: Job) -> None:
-        self._breakers.hung(champion, job.future)
-        self._answering.write_off(job)
-
-    def _answer(self, model: Model, texts: Sequence[str]) -> _Asked:
-        masked = [self._mask(text) for text in texts]
-        started = time.perf_counter()
-        try:
-            answers = model.predict_many(masked)
-        except Exception as error:  # whatever a model raises is told of it, and to the client
-            return _Asked(masked=masked, error=error)
-        return _Asked(masked=masked, answers=answers, seconds=time.perf_counter() - started)
+        return self._answering.problem(champion)
 
 
 def no_such_model(model: str) -> NotFound:
