@@ -23,7 +23,8 @@ _STREET_WORD = (
 _STREET_KIND = (
     r"(?:street|str|st|road|rd|avenue|ave|boulevard|blvd|lane|ln|drive|dr|highway|hwy|square|sq"
     r"|terrace|crescent"
-    r"|(?-i:Court|Ct|Way|Close|Place|Pl|Park|Parkway|Gardens|Row|Walk|Hill|Mews|Circle"
+    r"|(?-i:Buildings|Cottages|Houses|Mansions|Villas"
+    r"|Court|Ct|Way|Close|Place|Pl|Park|Parkway|Gardens|Row|Walk|Hill|Mews|Circle"
     r"|Trail|Loop|Plaza|Grove|Parade|Quay|Esplanade|Circuit|Rise|Path)"
     r"|(?P<weak>court|way|close|place|park|gardens))\b\.?"
 )
@@ -87,11 +88,13 @@ _GERMAN_STREET = re.compile(
     re.IGNORECASE,
 )
 _DOOR_SIGN = re.compile(
-    r"\b(?:flat|flt|rm|room|unit|shop|suite|apartment|apt|blo?c?k|tower|floor|fl)\b|/f\b"
+    r"\b(?:apartment|apt|blo?c?k|door|fl|flat|floor|flt|house|office|plot|rm|room|shop|suite|tower"
+    r"|unit|villa)\b|/f\b"
 )
 _STREET_SIGN = re.compile(
     r" (?:street|str|st|road|rd|avenue|ave|boulevard|blvd|lane|ln|drive|dr|highway|hwy|square|sq"
-    r"|terrace|crescent|court|ct|way|close|place|pl|park|parkway|gardens|row|walk|hill|mews|circle"
+    r"|terrace|crescent|buildings|cottages|houses|mansions|villas|court|ct|way|close"
+    r"|place|pl|park|parkway|gardens|row|walk|hill|mews|circle"
     r"|trail|loop|plaza|grove|parade|quay|esplanade|circuit|rise|path)\b"
 )
 _BOX_SIGNS = ("box", "highway", "hwy", "route", "house", "county", "state ")
@@ -122,9 +125,10 @@ def _streets(text: str) -> Iterator[Span]:
             yield Span(found.start(), found.end(), "address")
     for found in _BOX_OR_HIGHWAY.finditer(text) if _has_any(lowered, _BOX_SIGNS) else ():
         yield Span(found.start(), found.end(), "address")
-    for found in _DOOR_CHAIN.finditer(text) if "," in text else ():
-        yield Span(found.start(), found.end(), "address")
-    yield from doors(text) if "," in text and _DOOR_SIGN.search(lowered) else ()
+    if "," in text and _DOOR_SIGN.search(lowered):
+        for found in _DOOR_CHAIN.finditer(text):
+            yield Span(found.start(), found.end(), "address")
+        yield from doors(text)
     for found in _FRENCH_STREET.finditer(text) if _FRENCH_SIGN.search(lowered) else ():
         if found["post"] or _FRENCH_SURE.search(found[0]):
             yield Span(found.start(), found.end(), "address")

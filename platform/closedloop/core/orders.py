@@ -52,6 +52,7 @@ _NUMBERED = re.compile(
     rf"(?P<number>{_PREFIXED}(?![\da-z])|{_CODE})(?![\da-z]|\.\d|{_UNIT})",
 )
 _LEAST_NUMBERED_DIGITS = 5
+_MAYBE_NUMBERED = re.compile(r"\d{5}|[A-Z\-/]\d{3}|\d{4}(?: \d{4}|[\-/]\d)")
 _NUMBER_SIGNS = (" number", " no ", " no.", " no:", " nr", " id ", " id:", " ref", "号", "单")
 _WORD_CHARS = 14  # the longest of the words below
 _NOBODYS = re.compile(
@@ -117,6 +118,8 @@ def labelled_orders(text: str) -> Iterator[tuple[bool, Span]]:
 
 def numbered(text: str) -> Iterator[Span]:
     """Find numbers of accounts, meters, contracts, … that the word "number" announces."""
+    if not _MAYBE_NUMBERED.search(text):
+        return
     small = lowered(text)
     for found in _NUMBERED.finditer(small) if any(map(small.__contains__, _NUMBER_SIGNS)) else ():
         ahead = small[max(0, found.start() - _WORD_CHARS) : found.start()]

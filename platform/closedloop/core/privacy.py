@@ -131,9 +131,9 @@ def find_pii(text: str) -> tuple[Span, ...]:
         or ("-" in text and _CHINESE_DASHED.search(text))
     ):
         found += [(2, span) for span in chinese_addresses.chinese_addresses(text)]
-    if len(found) < 2:
-        return tuple(span for _, span in found)
-    return _without_overlaps(found)
+    if not found:
+        return ()
+    return _without_overlaps(found) if len(found) > 1 else (found[0][1],)
 
 
 def mask(text: str) -> str:

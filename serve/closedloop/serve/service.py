@@ -49,7 +49,7 @@ class Slot:
     """A request's place in a replica, and the tenant that it counts for once that is known."""
 
     tenant: str | None = None
-    reserved: bool = False  # beyond the places that tenants share
+    scrapes: bool = False  # has a place beside the others', which no tenant shares
 
 
 class Service:
@@ -151,7 +151,7 @@ class Service:
                 remedy="Send the request again after the seconds named in Retry-After.",
             )
         self.figures.in_flight += 1
-        slot = Slot(reserved=more > 0)
+        slot = Slot(scrapes=more > 0)
         try:
             yield slot
         finally:
@@ -177,7 +177,7 @@ class Service:
         except Overloaded:
             self.figures.refused("quota")
             raise
-        if slot.reserved:
+        if slot.scrapes:
             return key
         if not self._shedder.admits(key.tenant) or not self._shares.take(key.tenant):
             self.figures.refused("overloaded")

@@ -18,6 +18,7 @@ from closedloop.core.privacy import mask
         "Goethestraße 14 B, 60313 Frankfurt am Main",
         "Mozartstr. 9, Stuttgart",
         "4412 County Road 211, Jacksonville, FL",
+        "2 Mill Cottages, Mill Road, Ely",
         # What leads up to it.
         "Room 1204, 12/F, Tower B, Millennium City 2, 390 Kwun Tong Road, Kwun Tong, Kowloon",
         "18/F, Lee Garden Two, 35 Hysan Avenue, Causeway Bay",

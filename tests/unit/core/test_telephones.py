@@ -28,6 +28,7 @@ from closedloop.core.privacy import mask
         ("691 22 33 44 por favor", "<PHONE> por favor"),
         ("602 555 120", "<PHONE>"),
         ("9234 5678", "<PHONE>"),
+        ("Tel 089 / 4521 7780", "Tel <PHONE>"),
         # Whose number it is.
         ("my number is 6123 4567", "my number is <PHONE>"),
         ("meine Nummer ist 1512 555 0001", "meine Nummer ist <PHONE>"),

@@ -195,7 +195,7 @@ def test_requests_in_flight_end_with_what_they_began_with(answering, then, answe
 
     assert asyncio.run(run()) == ("v2", answers)
     predictor.close()
-    first, second = sorted(events(), key=lambda event: event.event_id)
+    first, second = sorted(events(), key=lambda event: event.ts)
     assert first.model_version == 2
     assert first.attributes["champion_version"] == "1"
     assert second.prediction == answers
