@@ -26,6 +26,7 @@ from closedloop.serve.answer_threads import AnswerThreads
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.messages import PredictRequest
 from closedloop.serve.model_host import Model, OnTrial, Served
+from closedloop.serve.rulings import Rules, Rulings, no_rules
 from closedloop.serve.stamp import NEW, Stamp
 from closedloop.serve.trial_counts import Tallies, Tally, TrialKey
 from closedloop.serve.trial_events import note_answers, note_problem, note_trial
@@ -52,6 +53,8 @@ class TrialDesk:
         How long a version on trial may take; see `TrialThreads`.
     backlog : int
         Answered requests that may wait for the other version.
+    rules : callable, optional
+        Returns the keyword rules that apply now.
     """
 
     def __init__(
@@ -62,11 +65,13 @@ class TrialDesk:
         pseudonym: Callable[[str, str], str],
         answer_s: float = 1.0,
         backlog: int = 32,
+        rules: Rules = no_rules,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._writer = writer
         self._mask = mask
         self._pseudonym = pseudonym
+        self._rules = rules
         self._tallies = Tallies()
         self._answering = AnswerThreads("answer-on-trial")
         self._canary = TrialThreads(
@@ -132,6 +137,8 @@ class TrialDesk:
         )
         note_trial(events, key, trial.stage, by=side)
         note_answers(events, side, first.answers)
+        rulings = Rulings(self._rules(), masked, tenant=trial.ref.tenant, channel=request.channel)
+        events = rulings.noted(events)
         if problem:
             note_problem(events, "trial", problem)
             self._writer.offer(events, admitted=True)
@@ -146,7 +153,9 @@ class TrialDesk:
             "request_id": request_id,
             "model": str(trial.ref),
             "version": answered_by.version,
-            "predictions": [out(i, answer) for i, answer in zip(ids, first.answers, strict=True)],
+            "predictions": rulings.answers(
+                [out(i, answer) for i, answer in zip(ids, first.answers, strict=True)]
+            ),
         }
 
     def sweep(self) -> None:
