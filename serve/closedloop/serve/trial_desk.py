@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+from closedloop.core.errors import Overloaded
 from closedloop.data.event import Event
 from closedloop.models.prediction import Prediction
 from closedloop.models.trial import subject_of
@@ -29,7 +30,7 @@ from closedloop.serve.model_host import Model, OnTrial, Served
 from closedloop.serve.stamp import NEW, Stamp
 from closedloop.serve.trial_counts import Tallies, Tally, TrialKey
 from closedloop.serve.trial_events import note_answers, note_problem, note_trial
-from closedloop.serve.trial_outcome import Answers, Outcome, Side, ask, failure
+from closedloop.serve.trial_outcome import Answers, Outcome, Side, failure
 from closedloop.serve.trial_threads import Asked, Question, TrialThreads
 
 _CANARIES = 8  # requests that wait for versions on trial at a time; more go to the champion
@@ -68,7 +69,7 @@ class TrialDesk:
         self._mask = mask
         self._pseudonym = pseudonym
         self._tallies = Tallies()
-        self._answering = AnswerThreads("answer-on-trial")
+        self._masking = AnswerThreads("mask-on-trial")
         self._canary = TrialThreads(
             "canary", threads=2, places=_CANARIES, limit_s=answer_s, clock=clock
         )
@@ -81,6 +82,7 @@ class TrialDesk:
         served: Served,
         on_trial: OnTrial,
         request: PredictRequest,
+        ask_champion: Callable[[], Awaitable[Outcome]],
         out: Callable[[str, Prediction], dict[str, Any]],
         stamp: Stamp = NEW,
     ) -> dict[str, Any]:
@@ -90,6 +92,8 @@ class TrialDesk:
         ----------
         served, on_trial : Served, OnTrial
             The champion, and what is on trial beside it.
+        ask_champion : callable
+            Returns the champion's answers, or raises; guarded as those of any other model.
         out : callable
             Makes a prediction's part of the response of (its id, the answer).
         stamp : Stamp
@@ -100,7 +104,7 @@ class TrialDesk:
         key = TrialKey(model=str(trial.ref), champion=champion.version, trial=trial.version)
         request_id = stamp.request_id()
         texts = request.all_texts
-        masked = await self._answering.run(texts, lambda: [self._mask(text) for text in texts])
+        masked = await self._masking.run(texts, lambda: [self._mask(text) for text in texts])
         subject = subject_of(
             user_id=request.user_id, dialogue_id=request.dialogue_id, request_id=request_id
         )
@@ -112,7 +116,9 @@ class TrialDesk:
             side = "champion" if problem else "trial"
         if side == "champion":
             try:
-                first = await self._answering.run(masked, lambda: ask(served.model, masked))
+                first = await ask_champion()
+            except Overloaded:  # it was not asked
+                raise
             except Exception as error:
                 self._tallies.count(key, "champion", failure(error))
                 if not problem:
@@ -162,7 +168,7 @@ class TrialDesk:
         """Write the events that still wait for an answer, without it, and end the threads."""
         self._canary.close()
         self._beside.close()
-        self._answering.close()
+        self._masking.close()
 
     def _absent(self, key: TrialKey, on_trial: OnTrial) -> str:
         """Return why the version on trial cannot be asked, and count that; "" where it can."""
