@@ -25,6 +25,7 @@ from closedloop.serve.model_host import ModelHost, Served
 from closedloop.serve.rulings import Rules, Rulings, logged_rule, no_rules, overrule
 from closedloop.serve.stamp import MAX_TOP, NEW, Stamp, runners_up
 from closedloop.serve.trial_desk import TrialDesk
+from closedloop.serve.trial_outcome import Outcome
 
 
 class Predictor:
@@ -99,7 +100,12 @@ class Predictor:
         self._writer.check_room(len(texts))
         on_trial = served.trial
         if on_trial is not None:
-            return await self._trials.predict(served, on_trial, request, _out, stamp)
+
+            async def ask_champion() -> Outcome:
+                asked = await self._answering.ask(served.champion, served.model, texts)
+                return Outcome(answers=asked.answers, latency_ms=asked.seconds * 1000)
+
+            return await self._trials.predict(served, on_trial, request, ask_champion, _out, stamp)
         asked = await self._answering.ask(served.champion, served.model, texts)
         masked, answers = asked.masked, asked.answers
         latency_ms = (time.perf_counter() - started) * 1000

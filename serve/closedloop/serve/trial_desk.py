@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+from closedloop.core.errors import Overloaded
 from closedloop.data.event import Event
 from closedloop.models.prediction import Prediction
 from closedloop.models.trial import subject_of
@@ -30,7 +31,7 @@ from closedloop.serve.rulings import Rules, Rulings, no_rules
 from closedloop.serve.stamp import NEW, Stamp
 from closedloop.serve.trial_counts import Tallies, Tally, TrialKey
 from closedloop.serve.trial_events import note_answers, note_problem, note_trial
-from closedloop.serve.trial_outcome import Answers, Outcome, Side, ask, failure
+from closedloop.serve.trial_outcome import Answers, Outcome, Side, failure
 from closedloop.serve.trial_threads import Asked, Question, TrialThreads
 
 _CANARIES = 8  # requests that wait for versions on trial at a time; more go to the champion
@@ -73,7 +74,7 @@ class TrialDesk:
         self._pseudonym = pseudonym
         self._rules = rules
         self._tallies = Tallies()
-        self._answering = AnswerThreads("answer-on-trial")
+        self._masking = AnswerThreads("mask-on-trial")
         self._canary = TrialThreads(
             "canary", threads=2, places=_CANARIES, limit_s=answer_s, clock=clock
         )
@@ -86,6 +87,7 @@ class TrialDesk:
         served: Served,
         on_trial: OnTrial,
         request: PredictRequest,
+        ask_champion: Callable[[], Awaitable[Outcome]],
         out: Callable[[str, Prediction], dict[str, Any]],
         stamp: Stamp = NEW,
     ) -> dict[str, Any]:
@@ -95,6 +97,8 @@ class TrialDesk:
         ----------
         served, on_trial : Served, OnTrial
             The champion, and what is on trial beside it.
+        ask_champion : callable
+            Returns the champion's answers, or raises; guarded as those of any other model.
         out : callable
             Makes a prediction's part of the response of (its id, the answer).
         stamp : Stamp
@@ -105,7 +109,7 @@ class TrialDesk:
         key = TrialKey(model=str(trial.ref), champion=champion.version, trial=trial.version)
         request_id = stamp.request_id()
         texts = request.all_texts
-        masked = await self._answering.run(texts, lambda: [self._mask(text) for text in texts])
+        masked = await self._masking.run(texts, lambda: [self._mask(text) for text in texts])
         subject = subject_of(
             user_id=request.user_id, dialogue_id=request.dialogue_id, request_id=request_id
         )
@@ -117,7 +121,9 @@ class TrialDesk:
             side = "champion" if problem else "trial"
         if side == "champion":
             try:
-                first = await self._answering.run(masked, lambda: ask(served.model, masked))
+                first = await ask_champion()
+            except Overloaded:  # it was not asked
+                raise
             except Exception as error:
                 self._tallies.count(key, "champion", failure(error))
                 if not problem:
@@ -171,7 +177,7 @@ class TrialDesk:
         """Write the events that still wait for an answer, without it, and end the threads."""
         self._canary.close()
         self._beside.close()
-        self._answering.close()
+        self._masking.close()
 
     def _absent(self, key: TrialKey, on_trial: OnTrial) -> str:
         """Return why the version on trial cannot be asked, and count that; "" where it can."""
