@@ -18,6 +18,8 @@ from closedloop.core.store import Store
 from closedloop.data.event import Kind
 from closedloop.data.event_log.opening import open_event_log
 from closedloop.data.lake import Lake
+from closedloop.defence.rules.rule import Act, RuleDraft
+from closedloop.defence.rules.rule_book import RuleBook
 from closedloop.models.model_file import save
 from closedloop.models.reference import ModelRef
 from closedloop.models.registry import Registry
@@ -94,6 +96,16 @@ def until(client, condition):
     raise AssertionError(f"still {model}")
 
 
+def wait_for(condition):
+    """Wait for what another process takes over."""
+    pause = threading.Event()
+    for _ in range(FOLLOW_S * 20):
+        if condition():
+            return
+        pause.wait(0.05)
+    raise AssertionError("it has not come")
+
+
 def test_the_champion_answers_in_both_languages(client):
     answers = client.predict(MODEL, ["refund please", "包裹在哪里"])
     assert [answer.label for answer in answers.predictions] == ["refund", "delivery"]
@@ -150,6 +162,27 @@ def test_feedback_is_durable_and_names_the_version(serving, client):
     assert (feedback.refers_to, feedback.model_version) == (answer.prediction_id, 1)
     assert "13800138000" not in prediction.text
     assert prediction.user_id not in (None, "ann")
+
+
+def test_a_keyword_rule_is_obeyed_until_it_is_retired(serving, client):
+    store = Store(serving.settings.store_url)
+    book = RuleBook(store)
+    text = "an urgent 优惠券 of the night"
+    rule = book.add(
+        RuleDraft(
+            tenant="retail", name="夜", condition="优惠券 urgent", act=Act.INTENT, value="coupon"
+        )
+    )
+
+    def decided_by():
+        [answer] = client.predict(MODEL, [text]).predictions
+        return answer.rule.id if answer.rule else None
+
+    wait_for(lambda: decided_by() == rule.id)
+    assert client.turn(text).rule.value == "coupon"
+    book.retire(rule.id, "done")
+    wait_for(lambda: decided_by() is None)
+    store.close()
 
 
 def test_turns_explanations_and_metrics_come_through_the_ingress(serving, client):

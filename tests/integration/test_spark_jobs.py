@@ -140,12 +140,15 @@ def talks(tmp_path_factory):
         told(1, "hello there", dialogue="two", turn=1, intent="greet"),
         told(9, "human please", dialogue="two", turn=2),
         told(60, "and the colour", dialogue="logged", turn=2),
+        # Decided by a keyword rule: what is wrong with it is no fault of the model.
+        told(3, "coupon of the night", dialogue="ruled", turn=1, rule_id="r1"),
     ]
     happy, angry = predictions[8:10]
     feedback = [
         event(30, Kind.FEEDBACK, refers_to=happy.event_id, feedback="down"),
         event(31, Kind.FEEDBACK, refers_to=happy.event_id, feedback="up"),
         event(32, Kind.FEEDBACK, refers_to=angry.event_id, feedback="down"),
+        event(33, Kind.FEEDBACK, refers_to=predictions[-1].event_id, feedback="down"),
     ]
     turns = [
         said(50, "is it in stock", dialogue="logged", turn=1, attributes={"merchant": "m1"}),

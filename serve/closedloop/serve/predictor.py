@@ -21,8 +21,10 @@ from closedloop.serve.answering import Answering
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.messages import PredictRequest
 from closedloop.serve.model_host import ModelHost, Served
+from closedloop.serve.rulings import Rules, Rulings, logged_rule, no_rules, overrule
 from closedloop.serve.stamp import MAX_TOP, NEW, Stamp, runners_up
 from closedloop.serve.trial_desk import TrialDesk
+from closedloop.serve.trial_outcome import Outcome
 
 
 class Predictor:
@@ -44,6 +46,8 @@ class Predictor:
         Asks the champions; by default one of its own.
     logged : callable, optional
         Looks an event up by its id; without it, a call that is repeated is answered anew.
+    rules : callable, optional
+        Returns the keyword rules that apply now.
     """
 
     def __init__(
@@ -56,13 +60,12 @@ class Predictor:
         trials: TrialDesk | None = None,
         answering: Answering | None = None,
         logged: Callable[[str], Event | None] = lambda _: None,
+        rules: Rules = no_rules,
     ) -> None:
         self.host = host
         self._logged = logged
-        self._answering = answering or Answering(mask)
-        self._trials = trials or TrialDesk(
-            writer=writer, mask=mask, pseudonym=pseudonym, answering=self._answering
-        )
+        self._rules = rules
+        self._trials = trials or TrialDesk(writer=writer, mask=mask, pseudonym=pseudonym)
         self._writer = writer
         self._pseudonym = pseudonym
 
@@ -95,27 +98,36 @@ class Predictor:
         self._writer.check_room(len(texts))
         on_trial = served.trial
         if on_trial is not None:
-            return await self._trials.predict(served, on_trial, request, _out, stamp)
+
+            async def ask_champion() -> Outcome:
+                asked = await self._answering.ask(served.champion, served.model, texts)
+                return Outcome(answers=asked.answers, latency_ms=asked.seconds * 1000)
+
+            return await self._trials.predict(served, on_trial, request, ask_champion, _out, stamp)
         asked = await self._answering.ask(served.champion, served.model, texts)
         masked, answers = asked.masked, asked.answers
         latency_ms = (time.perf_counter() - started) * 1000
         ids = [stamp.event_id(index) for index in range(len(answers))]
         champion = served.champion
-        self._writer.offer(
-            prediction_events(
-                champion,
-                request,
-                zip(ids, masked, answers, strict=True),
-                pseudonym=self._pseudonym,
-                latency_ms=latency_ms,
-                stamp=stamp,
-            )
+        events = prediction_events(
+            champion,
+            request,
+            zip(ids, masked, answers, strict=True),
+            pseudonym=self._pseudonym,
+            latency_ms=latency_ms,
+            stamp=stamp,
         )
+        rulings = Rulings(
+            self._rules(), masked, tenant=champion.ref.tenant, channel=request.channel
+        )
+        self._writer.offer(rulings.noted(events))
         return {
             "request_id": stamp.request_id(),
             "model": model,
             "version": champion.version,
-            "predictions": [_out(i, answer) for i, answer in zip(ids, answers, strict=True)],
+            "predictions": rulings.answers(
+                [_out(i, answer) for i, answer in zip(ids, answers, strict=True)]
+            ),
         }
 
     def close(self) -> None:
@@ -149,9 +161,7 @@ class Predictor:
                     "request_id": stamp.request_id(),
                     "model": model,
                     "version": events[0].model_version,
-                    "predictions": [
-                        _out(event.event_id, _logged_answer(event)) for event in events
-                    ],
+                    "predictions": [_logged_out(event) for event in events],
                 }
         return None
 
@@ -180,11 +190,15 @@ def no_such_model(model: str) -> NotFound:
     )
 
 
-def _logged_answer(event: Event) -> Prediction:
+def _logged_out(event: Event) -> dict[str, Any]:
     label, confidence = event.prediction or "", event.confidence or 0.0
-    return Prediction(
+    answer = Prediction(
         label=label, confidence=confidence, top=((label, confidence), *runners_up(event))
     )
+    told, rule = _out(event.event_id, answer), logged_rule(event)
+    if rule is not None:
+        overrule(told, rule)
+    return told
 
 
 def _out(prediction_id: str, answer: Prediction) -> dict[str, Any]:
@@ -193,4 +207,5 @@ def _out(prediction_id: str, answer: Prediction) -> dict[str, Any]:
         "label": answer.label,
         "confidence": answer.confidence,
         "top": [{"label": label, "confidence": share} for label, share in answer.top[:MAX_TOP]],
+        "rule": None,
     }

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+from closedloop.core.errors import Overloaded
 from closedloop.data.event import Event
 from closedloop.models.prediction import Prediction
 from closedloop.models.trial import subject_of
@@ -26,6 +27,7 @@ from closedloop.serve.answering import Answering
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.messages import PredictRequest
 from closedloop.serve.model_host import Model, OnTrial, Served
+from closedloop.serve.rulings import Rules, Rulings, no_rules
 from closedloop.serve.stamp import NEW, Stamp
 from closedloop.serve.trial_counts import Tallies, Tally, TrialKey
 from closedloop.serve.trial_events import note_answers, note_problem, note_trial
@@ -52,8 +54,8 @@ class TrialDesk:
         How long a version on trial may take; see `TrialThreads`.
     backlog : int
         Answered requests that may wait for the other version.
-    answering : Answering, optional
-        Asks the champion; by default one of its own. Whoever made it closes it.
+    rules : callable, optional
+        Returns the keyword rules that apply now.
     """
 
     def __init__(
@@ -64,13 +66,14 @@ class TrialDesk:
         pseudonym: Callable[[str, str], str],
         answer_s: float = 1.0,
         backlog: int = 32,
-        answering: Answering | None = None,
+        rules: Rules = no_rules,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._writer = writer
         self._pseudonym = pseudonym
+        self._rules = rules
         self._tallies = Tallies()
-        self._answering = answering or Answering(mask)
+        self._masking = AnswerThreads("mask-on-trial")
         self._canary = TrialThreads(
             "canary", threads=2, places=_CANARIES, limit_s=answer_s, clock=clock
         )
@@ -83,6 +86,7 @@ class TrialDesk:
         served: Served,
         on_trial: OnTrial,
         request: PredictRequest,
+        ask_champion: Callable[[], Awaitable[Outcome]],
         out: Callable[[str, Prediction], dict[str, Any]],
         stamp: Stamp = NEW,
     ) -> dict[str, Any]:
@@ -92,6 +96,8 @@ class TrialDesk:
         ----------
         served, on_trial : Served, OnTrial
             The champion, and what is on trial beside it.
+        ask_champion : callable
+            Returns the champion's answers, or raises; guarded as those of any other model.
         out : callable
             Makes a prediction's part of the response of (its id, the answer).
         stamp : Stamp
@@ -102,7 +108,7 @@ class TrialDesk:
         key = TrialKey(model=str(trial.ref), champion=champion.version, trial=trial.version)
         request_id = stamp.request_id()
         texts = request.all_texts
-        masked = await self._answering.masked(champion.ref.tenant, texts)
+        masked = await self._masking.run(texts, lambda: [self._mask(text) for text in texts])
         subject = subject_of(
             user_id=request.user_id, dialogue_id=request.dialogue_id, request_id=request_id
         )
@@ -114,8 +120,9 @@ class TrialDesk:
             side = "champion" if problem else "trial"
         if side == "champion":
             try:
-                answered = await self._answering.ask(champion, served.model, masked, masked=True)
-                first = Outcome(answers=answered.answers, latency_ms=answered.seconds * 1000)
+                first = await ask_champion()
+            except Overloaded:  # it was not asked
+                raise
             except Exception as error:
                 self._tallies.count(key, "champion", failure(error))
                 if not problem:
@@ -135,6 +142,8 @@ class TrialDesk:
         )
         note_trial(events, key, trial.stage, by=side)
         note_answers(events, side, first.answers)
+        rulings = Rulings(self._rules(), masked, tenant=trial.ref.tenant, channel=request.channel)
+        events = rulings.noted(events)
         if problem:
             note_problem(events, "trial", problem)
             self._writer.offer(events, admitted=True)
@@ -149,7 +158,9 @@ class TrialDesk:
             "request_id": request_id,
             "model": str(trial.ref),
             "version": answered_by.version,
-            "predictions": [out(i, answer) for i, answer in zip(ids, first.answers, strict=True)],
+            "predictions": rulings.answers(
+                [out(i, answer) for i, answer in zip(ids, first.answers, strict=True)]
+            ),
         }
 
     def sweep(self) -> None:
@@ -165,6 +176,7 @@ class TrialDesk:
         """Write the events that still wait for an answer, without it; end the threads of trials."""
         self._canary.close()
         self._beside.close()
+        self._masking.close()
 
     def _absent(self, key: TrialKey, on_trial: OnTrial) -> str:
         """Return why the version on trial cannot be asked, and count that; "" where it can."""

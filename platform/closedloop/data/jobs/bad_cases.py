@@ -44,7 +44,8 @@ def bad_cases(predictions: DataFrame, feedback: DataFrame) -> DataFrame:
         .where("place = 1")
         .select(f.col("refers_to"), f.col("feedback").alias("said"))
     )
-    answered = predictions.select(
+    # What a keyword rule decided is no fault of the model beside it.
+    answered = predictions.where("rule_id IS NULL").select(
         "event_id", "model", "model_version", "text", "prediction", "confidence", "ts"
     )
     joined = answered.join(said, answered.event_id == said.refers_to, "left")
