@@ -11,19 +11,17 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 
 from closedloop.core.errors import Overloaded
 from closedloop.models.prediction import Prediction
 from closedloop.models.registry import Champion
+from closedloop.serve.answer_threads import INLINE_CHARACTERS
 from closedloop.serve.breaker import BreakerLimits, Breakers, Standing
 from closedloop.serve.deadline import TimedOut
 from closedloop.serve.fair_pool import FairPool, Job
 from closedloop.serve.model_host import Model
 
-# Below this, handing work to a thread costs more than it holds the other requests up.
-_INLINE_CHARACTERS = 2_000
 # A tenant's batches and slow models have two of them at most.
 _THREADS = 3
 _THREADS_PER_TENANT = 2
@@ -64,26 +62,8 @@ class Answering:
         """End the threads."""
         self._threads.close()
 
-    async def masked(self, tenant: str, texts: Sequence[str]) -> list[str]:
-        """Return texts without personal data."""
-
-        def work() -> list[str]:
-            return [self._mask(text) for text in texts]
-
-        if sum(map(len, texts)) <= _INLINE_CHARACTERS:
-            return work()
-        masked: list[str] = await asyncio.wrap_future(self._threads.submit(tenant, work).future)
-        return masked
-
-    async def ask(
-        self, champion: Champion, model: Model, texts: Sequence[str], *, masked: bool = False
-    ) -> Asked:
+    async def ask(self, champion: Champion, model: Model, texts: Sequence[str]) -> Asked:
         """Have texts answered where the model may be asked, and judge it by that.
-
-        Parameters
-        ----------
-        masked : bool
-            Whether the texts are without personal data already.
 
         Raises
         ------
@@ -97,18 +77,17 @@ class Answering:
             Whatever it raises itself.
         """
         characters = sum(map(len, texts))
-        work = partial(_answer, model, texts, None if masked else self._mask)
         standing = self._breakers.standing(champion)
         if (
             standing is Standing.TRUSTED  # a model that does not say so may take any time
-            and characters <= _INLINE_CHARACTERS
+            and characters <= INLINE_CHARACTERS
             and getattr(model, "linear_time", False)
         ):
-            asked = work()
+            asked = self._answer(model, texts)
         elif standing is Standing.TRUSTED:
-            asked = await self._ask_in_thread(champion, work, characters)
+            asked = await self._ask_in_thread(champion, model, texts, characters)
         else:
-            asked = await self._ask_apart(champion, work, characters)
+            asked = await self._ask_apart(champion, model, texts, characters)
         if asked.error is not None:
             self._breakers.failed(champion)
             raise asked.error
@@ -116,7 +95,7 @@ class Answering:
         return asked
 
     async def _ask_apart(
-        self, champion: Champion, work: Callable[[], Asked], characters: int
+        self, champion: Champion, model: Model, texts: Sequence[str], characters: int
     ) -> Asked:
         name = str(champion.ref)
         if self._apart[name] >= _APART:
@@ -126,14 +105,14 @@ class Answering:
             )
         self._apart[name] += 1
         try:
-            return await self._ask_in_thread(champion, work, characters)
+            return await self._ask_in_thread(champion, model, texts, characters)
         finally:
             self._apart[name] -= 1
 
     async def _ask_in_thread(
-        self, champion: Champion, work: Callable[[], Asked], characters: int
+        self, champion: Champion, model: Model, texts: Sequence[str], characters: int
     ) -> Asked:
-        job = self._threads.submit(champion.ref.tenant, work)
+        job = self._threads.submit(champion.ref.tenant, lambda: self._answer(model, texts))
         hang_s = self._breakers.hang_s(characters)
         answer = asyncio.wrap_future(job.future)
         try:
@@ -159,12 +138,11 @@ class Answering:
         self._breakers.hung(champion, job.future)
         self._threads.write_off(job)
 
-
-def _answer(model: Model, texts: Sequence[str], mask: Callable[[str], str] | None) -> Asked:
-    masked = [mask(text) for text in texts] if mask else list(texts)
-    started = time.perf_counter()
-    try:
-        answers = model.predict_many(masked)
-    except Exception as error:  # whatever a model raises is told of it, and to the client
-        return Asked(masked=masked, error=error)
-    return Asked(masked=masked, answers=answers, seconds=time.perf_counter() - started)
+    def _answer(self, model: Model, texts: Sequence[str]) -> Asked:
+        masked = [self._mask(text) for text in texts]
+        started = time.perf_counter()
+        try:
+            answers = model.predict_many(masked)
+        except Exception as error:  # whatever a model raises is told of it, and to the client
+            return Asked(masked=masked, error=error)
+        return Asked(masked=masked, answers=answers, seconds=time.perf_counter() - started)

@@ -18,6 +18,7 @@ from closedloop.models.prediction import Prediction
 from closedloop.models.registry import Champion
 from closedloop.serve.answer_events import prediction_events
 from closedloop.serve.answering import Answering
+from closedloop.serve.breaker import BreakerLimits
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.messages import PredictRequest
 from closedloop.serve.model_host import ModelHost, Served
@@ -42,8 +43,8 @@ class Predictor:
         Takes (user id, tenant) and returns what is stored for the user.
     trials : TrialDesk, optional
         Answers the requests of models that have a version on trial; by default one of its own.
-    answering : Answering, optional
-        Asks the champions; by default one of its own.
+    limits : BreakerLimits, optional
+        When a model is answered apart or refused.
     logged : callable, optional
         Looks an event up by its id; without it, a call that is repeated is answered anew.
     rules : callable, optional
@@ -58,7 +59,7 @@ class Predictor:
         mask: Callable[[str], str],
         pseudonym: Callable[[str, str], str],
         trials: TrialDesk | None = None,
-        answering: Answering | None = None,
+        limits: BreakerLimits | None = None,
         logged: Callable[[str], Event | None] = lambda _: None,
         rules: Rules = no_rules,
     ) -> None:
@@ -68,6 +69,7 @@ class Predictor:
         self._trials = trials or TrialDesk(writer=writer, mask=mask, pseudonym=pseudonym)
         self._writer = writer
         self._pseudonym = pseudonym
+        self._answering = Answering(mask, limits=limits)
 
     async def predict(
         self, key: ApiKey, model: str, request: PredictRequest, stamp: Stamp = NEW

@@ -14,7 +14,6 @@ from closedloop.data.event import Event
 from closedloop.data.event_log.protocol import EventLog
 from closedloop.data.log_file import Refused
 from closedloop.serve.access import KeyRing, Quotas
-from closedloop.serve.answering import Answering
 from closedloop.serve.event_desk import EventDesk
 from closedloop.serve.event_messages import EventsRequest, EventsResponse
 from closedloop.serve.event_writer import EventWriter
@@ -109,7 +108,7 @@ class Service:
             mask=mask,
             pseudonym=pseudonym,
             trials=self.trials,
-            answering=answering,
+            limits=options.breaker,
             logged=log.get,
             rules=lambda: self.rules.rules,
         )

@@ -23,7 +23,7 @@ from closedloop.data.event import Event
 from closedloop.models.prediction import Prediction
 from closedloop.models.trial import subject_of
 from closedloop.serve.answer_events import prediction_events
-from closedloop.serve.answering import Answering
+from closedloop.serve.answer_threads import AnswerThreads
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.messages import PredictRequest
 from closedloop.serve.model_host import Model, OnTrial, Served
@@ -70,6 +70,7 @@ class TrialDesk:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._writer = writer
+        self._mask = mask
         self._pseudonym = pseudonym
         self._rules = rules
         self._tallies = Tallies()
@@ -173,7 +174,7 @@ class TrialDesk:
         return self._tallies.take()
 
     def close(self) -> None:
-        """Write the events that still wait for an answer, without it; end the threads of trials."""
+        """Write the events that still wait for an answer, without it, and end the threads."""
         self._canary.close()
         self._beside.close()
         self._masking.close()
