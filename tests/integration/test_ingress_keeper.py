@@ -21,6 +21,7 @@ CONFIG = """global
     stats socket {socket} mode 666 level admin expose-fd listeners
 defaults
     mode http
+    option idle-close-on-response
     timeout connect 5s
     timeout client 30s
     timeout server 30s

@@ -30,6 +30,7 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _READY_S = 30.0
 _PAUSE_S = 0.02
+_ATTEMPTS = 5
 _AGAIN_S = 0.2  # between starts that fail at once
 _SOCKET = re.compile(r"^(\s*stats socket )(\S+)", re.MULTILINE)
 # HAProxy's own figures ask for no key; they are nobody's business but this machine's.
@@ -105,11 +106,10 @@ class Keeper:
         for each in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGTTOU):
             loop.add_signal_handler(each, self._pass_on, each)
         try:
-            await self._start(*self._handed_over())
-            assert self._child is not None
-            if await self._ready():
+            if await self._first_start():
                 await self._answer_serve()
                 self._end_former()
+            assert self._child is not None
             while True:
                 code = await self._child.wait()
                 if self._ending or code >= 0:  # told to, or its configuration is wrong
@@ -121,6 +121,14 @@ class Keeper:
         finally:
             for path in (self._config, Path(self._own)):
                 path.unlink(missing_ok=True)
+
+    async def _first_start(self) -> bool:
+        """Start the child; a former one that is too busy to hand over is asked again."""
+        for _ in range(_ATTEMPTS if self._handed else 1):
+            await self._start(*self._handed_over())
+            if await self._ready() or self._ending:
+                return True
+        return False
 
     def _handed_over(self) -> list[str]:
         """Return how the child gets the listening sockets of the one before it, if any."""
