@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from closedloop.core.errors import EngineError, NotFound, Overloaded
 from closedloop.core.identity import ApiKey
@@ -32,6 +32,7 @@ from closedloop.serve.model_host import Model, ModelHost, Served
 from closedloop.serve.stamp import MAX_TOP, NEW, Stamp, runners_up
 from closedloop.serve.trial_desk import TrialDesk
 
+T = TypeVar("T")
 # A tenant's batches and slow models have two of them at most.
 _THREADS = 3
 _THREADS_PER_TENANT = 2
@@ -140,6 +141,11 @@ class Predictor:
             "version": champion.version,
             "predictions": [_out(i, answer) for i, answer in zip(ids, answers, strict=True)],
         }
+
+    async def in_fair_thread(self, tenant: str, work: Callable[[], T]) -> T:
+        """Do a tenant's work in the threads that tenants share."""
+        done: T = await asyncio.wrap_future(self._answering.submit(tenant, work).future)
+        return done
 
     def close(self) -> None:
         """End the threads."""

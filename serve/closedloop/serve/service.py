@@ -106,7 +106,7 @@ class Service:
         )
         self.figures = Figures(host=host, writer=writer)
         self._turns = Turns(host=host, predictor=self.predictor)
-        self._explainer = Explainer(mask=mask)
+        self._explainer = Explainer(mask=mask, run=self.predictor.in_fair_thread)
         self._feedback = FeedbackDesk(log=log, writer=writer, mask=mask, archive=archive)
         self.watcher_answers = False
         self._keys = keys
