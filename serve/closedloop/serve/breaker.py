@@ -155,6 +155,8 @@ class Breakers:
 
     def problem(self, champion: Champion) -> str | None:
         """Return why a model is refused or answers apart, None where nothing is wrong."""
+        if not self._records:
+            return None
         record = self._records.get(str(champion.ref))
         if record is None or record.version != champion.version:
             return None

@@ -20,6 +20,7 @@ from closedloop.serve.client_records import (
     Explanation,
     Health,
     LineError,
+    Rule,
     SentEvent,
     ServedModel,
     StreamAnswer,
@@ -229,7 +230,12 @@ def _answer(found: Mapping[str, Any], model: str, version: int) -> Answer:
         top=tuple((each["label"], each["confidence"]) for each in found["top"]),
         model=model,
         version=version,
+        rule=_rule(found.get("rule")),
     )
+
+
+def _rule(found: Mapping[str, Any] | None) -> Rule | None:
+    return Rule(**{name: found[name] for name in ("id", "name", "act", "value")}) if found else None
 
 
 def _answers(found: Mapping[str, Any]) -> Answers:
@@ -264,6 +270,7 @@ def _turn_answer(found: Mapping[str, Any]) -> TurnAnswer:
     of_candidate = ("model", "version", "label", "confidence", "prediction_id")
     return TurnAnswer(
         **{name: found[name] for name in copied},
+        rule=_rule(found.get("rule")),
         candidates=tuple(
             TurnCandidate(**{name: each[name] for name in of_candidate})
             for each in found["candidates"]

@@ -6,8 +6,18 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """The keyword rule that decided about a text, and what to do."""
+
+    id: str
+    name: str
+    act: str  # answer: say the value; intent: the value is the label; hand-over: to a person
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What a model answered for one text."""
+    """What a model, or a rule before it, answered for one text."""
 
     prediction_id: str
     label: str
@@ -15,6 +25,7 @@ class Answer:
     top: tuple[tuple[str, float], ...]
     model: str
     version: int
+    rule: Rule | None = None  # that decided
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +69,7 @@ class TurnCandidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TurnStep:
-    """One step on the way to a turn's answer: ``route``, ``model`` or ``fallback``."""
+    """One step on the way to a turn's answer: ``route``, ``rule``, ``model`` or ``fallback``."""
 
     step: str
     outcome: str
@@ -76,7 +87,8 @@ class TurnAnswer:
     prediction_id: str | None  # name it in feedback
     model: str | None
     version: int | None
-    rule_id: str | None  # reserved
+    rule_id: str | None
+    rule: Rule | None  # that decided: what to say or do
     candidates: tuple[TurnCandidate, ...]  # the surest first
     steps: tuple[TurnStep, ...]
 

@@ -94,11 +94,17 @@ class Replica:
             if service.host.ready:
                 loaded.set()
 
-        with ThreadPoolExecutor(1, thread_name_prefix="load") as loading:
+        with (
+            ThreadPoolExecutor(1, thread_name_prefix="load") as loading,
+            ThreadPoolExecutor(1, thread_name_prefix="rules") as looking,
+        ):
             following = asyncio.create_task(
                 follow(find, service.host, loading, on_contact=on_contact)
             )
             reporting = asyncio.create_task(report(find, service.trials))
+            obeying = asyncio.create_task(
+                service.rules.follow(looking, every_s=self._options.rules_poll_s)
+            )
             try:
                 # A new replica must not answer 404 for a model that the others serve.
                 try:
@@ -107,7 +113,7 @@ class Replica:
                     logger.warning("the registry does not answer; starting without models")
                 yield
             finally:
-                for task in (following, reporting):
+                for task in (following, reporting, obeying):
                     task.cancel()
                     with suppress(asyncio.CancelledError):
                         await task
@@ -123,12 +129,15 @@ def build_service(settings: Settings, options: ServingOptions, pseudonyms: Pseud
     from closedloop.data.event_log.opening import open_event_log
     from closedloop.data.event_lookup import find_event
     from closedloop.data.lake import Lake
+    from closedloop.defence.rules.rule_book import RuleBook
     from closedloop.serve.access import KeyRing
     from closedloop.serve.event_writer import EventWriter
     from closedloop.serve.model_host import ModelHost
+    from closedloop.serve.rule_follower import RuleFollower
     from closedloop.serve.service import Service
 
-    identities = Identities(Store(settings.store_url))
+    store = Store(settings.store_url)
+    identities = Identities(store)
     log = open_event_log(settings.event_log_url)
     lake = Lake(settings.lake_url)
 
@@ -148,6 +157,7 @@ def build_service(settings: Settings, options: ServingOptions, pseudonyms: Pseud
         options=options,
         archive=partial(find_event, lake, "predictions"),
         bury=keep_refused,
+        rules=RuleFollower(RuleBook(store).since),
     )
 
 

@@ -70,6 +70,17 @@ class Candidate(BaseModel):
     confidence: Share
 
 
+class RuleOut(BaseModel):
+    """The keyword rule that decided about a text; it goes before the model's answer."""
+
+    id: str
+    name: str
+    act: Literal["answer", "intent", "hand-over"] = Field(
+        description="Say 'value'; take the text for the intent 'value'; pass to a person."
+    )
+    value: str
+
+
 class PredictionOut(BaseModel):
     """The answer for one text."""
 
@@ -77,6 +88,7 @@ class PredictionOut(BaseModel):
     label: str
     confidence: Share
     top: list[Candidate] = Field(description="The likeliest labels, best first.")
+    rule: RuleOut | None = Field(None, description="That decided; null where the model did.")
 
 
 class PredictResponse(BaseModel):

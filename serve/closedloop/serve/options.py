@@ -53,6 +53,8 @@ class ServingOptions:
     key_cache_s: float = 10.0
     # How often the watcher looks whether a champion moved.
     poll_s: float = 0.5
+    # How often a replica looks whether a keyword rule changed.
+    rules_poll_s: float = 0.2
     # When a version on trial is rolled back.
     trial_limits: TrialLimits = field(default_factory=TrialLimits)
     # How long a version on trial may take for an answer; then the champion gives it, and it

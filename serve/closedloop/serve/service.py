@@ -35,6 +35,8 @@ from closedloop.serve.model_host import ModelHost, Served
 from closedloop.serve.options import ServingOptions
 from closedloop.serve.predictor import Predictor
 from closedloop.serve.replica_scaling import LoadMeter
+from closedloop.serve.rule_follower import RuleFollower
+from closedloop.serve.rule_step import RuleStep
 from closedloop.serve.stamp import NEW, Stamp
 from closedloop.serve.trial_desk import TrialDesk
 from closedloop.serve.turn_messages import TurnRequest, TurnResponse
@@ -48,7 +50,7 @@ class Slot:
     """A request's place in a replica, and the tenant that it counts for once that is known."""
 
     tenant: str | None = None
-    scrapes: bool = False  # has a place beside the others', which no tenant shares
+    reserved: bool = False  # beyond the places that tenants share
 
 
 class Service:
@@ -72,6 +74,8 @@ class Service:
         Looks up a prediction that the log has no more, by its id.
     bury : callable, optional
         Keeps refused events, given (them, source, tenant); without it they are only refused.
+    rules : RuleFollower, optional
+        The keyword rules; without it there are none.
     """
 
     def __init__(
@@ -86,14 +90,17 @@ class Service:
         options: ServingOptions,
         archive: Callable[[str], Event | None] = lambda _: None,
         bury: Callable[[Sequence[Refused], str, str], object] = lambda *_: None,
+        rules: RuleFollower | None = None,
     ) -> None:
         self.host = host
+        self.rules = rules or RuleFollower(lambda _: (0, []))
         self.trials = TrialDesk(
             writer=writer,
             mask=mask,
             pseudonym=pseudonym,
             answer_s=options.trial_answer_s,
             backlog=options.trial_backlog,
+            rules=lambda: self.rules.rules,
         )
         self.predictor = Predictor(
             host=host,
@@ -103,9 +110,16 @@ class Service:
             trials=self.trials,
             limits=options.breaker,
             logged=log.get,
+            rules=lambda: self.rules.rules,
         )
         self.figures = Figures(host=host, writer=writer)
-        self._turns = Turns(host=host, predictor=self.predictor)
+        self._turns = Turns(
+            host=host,
+            predictor=self.predictor,
+            rule_step=RuleStep(
+                rules=lambda: self.rules.rules, writer=writer, mask=mask, pseudonym=pseudonym
+            ),
+        )
         self._explainer = Explainer(mask=mask, run=self.predictor.in_fair_thread)
         self._feedback = FeedbackDesk(log=log, writer=writer, mask=mask, archive=archive)
         self.watcher_answers = False
@@ -148,7 +162,7 @@ class Service:
                 remedy="Send the request again after the seconds named in Retry-After.",
             )
         self.figures.in_flight += 1
-        slot = Slot(scrapes=more > 0)
+        slot = Slot(reserved=more > 0)
         try:
             yield slot
         finally:
@@ -174,7 +188,7 @@ class Service:
         except Overloaded:
             self.figures.refused("quota")
             raise
-        if slot.scrapes:
+        if slot.reserved:
             return key
         if not self._shedder.admits(key.tenant) or not self._shares.take(key.tenant):
             self.figures.refused("overloaded")
@@ -293,6 +307,8 @@ class Service:
             problems.append(f"{apart} models are slow or fail; see GET /v1/models.")
         if self.host.ready and not self.watcher_answers:
             problems.append("The catalog watcher does not answer; the models held go on serving.")
+        if self.rules.problem:
+            problems.append("The rules are not read anew; the ones that are known apply.")
         if self._writer.problem:
             problems.append("The event log does not take events; they are kept in memory.")
         settled: Literal["ok", "degraded"] = "degraded" if problems else "ok"

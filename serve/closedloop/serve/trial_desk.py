@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
+from closedloop.core.errors import Overloaded
 from closedloop.data.event import Event
 from closedloop.models.prediction import Prediction
 from closedloop.models.trial import subject_of
@@ -26,10 +27,11 @@ from closedloop.serve.answer_threads import AnswerThreads
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.messages import PredictRequest
 from closedloop.serve.model_host import Model, OnTrial, Served
+from closedloop.serve.rulings import Rules, Rulings, no_rules
 from closedloop.serve.stamp import NEW, Stamp
 from closedloop.serve.trial_counts import Tallies, Tally, TrialKey
 from closedloop.serve.trial_events import note_answers, note_problem, note_trial
-from closedloop.serve.trial_outcome import Answers, Outcome, Side, ask, failure
+from closedloop.serve.trial_outcome import Answers, Outcome, Side, failure
 from closedloop.serve.trial_threads import Asked, Question, TrialThreads
 
 _CANARIES = 8  # requests that wait for versions on trial at a time; more go to the champion
@@ -52,6 +54,8 @@ class TrialDesk:
         How long a version on trial may take; see `TrialThreads`.
     backlog : int
         Answered requests that may wait for the other version.
+    rules : callable, optional
+        Returns the keyword rules that apply now.
     """
 
     def __init__(
@@ -62,13 +66,15 @@ class TrialDesk:
         pseudonym: Callable[[str, str], str],
         answer_s: float = 1.0,
         backlog: int = 32,
+        rules: Rules = no_rules,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._writer = writer
         self._mask = mask
         self._pseudonym = pseudonym
+        self._rules = rules
         self._tallies = Tallies()
-        self._answering = AnswerThreads("answer-on-trial")
+        self._masking = AnswerThreads("mask-on-trial")
         self._canary = TrialThreads(
             "canary", threads=2, places=_CANARIES, limit_s=answer_s, clock=clock
         )
@@ -81,6 +87,7 @@ class TrialDesk:
         served: Served,
         on_trial: OnTrial,
         request: PredictRequest,
+        ask_champion: Callable[[], Awaitable[Outcome]],
         out: Callable[[str, Prediction], dict[str, Any]],
         stamp: Stamp = NEW,
     ) -> dict[str, Any]:
@@ -90,6 +97,8 @@ class TrialDesk:
         ----------
         served, on_trial : Served, OnTrial
             The champion, and what is on trial beside it.
+        ask_champion : callable
+            Returns the champion's answers, or raises; guarded as those of any other model.
         out : callable
             Makes a prediction's part of the response of (its id, the answer).
         stamp : Stamp
@@ -100,7 +109,7 @@ class TrialDesk:
         key = TrialKey(model=str(trial.ref), champion=champion.version, trial=trial.version)
         request_id = stamp.request_id()
         texts = request.all_texts
-        masked = await self._answering.run(texts, lambda: [self._mask(text) for text in texts])
+        masked = await self._masking.run(texts, lambda: [self._mask(text) for text in texts])
         subject = subject_of(
             user_id=request.user_id, dialogue_id=request.dialogue_id, request_id=request_id
         )
@@ -112,7 +121,9 @@ class TrialDesk:
             side = "champion" if problem else "trial"
         if side == "champion":
             try:
-                first = await self._answering.run(masked, lambda: ask(served.model, masked))
+                first = await ask_champion()
+            except Overloaded:  # it was not asked
+                raise
             except Exception as error:
                 self._tallies.count(key, "champion", failure(error))
                 if not problem:
@@ -132,6 +143,8 @@ class TrialDesk:
         )
         note_trial(events, key, trial.stage, by=side)
         note_answers(events, side, first.answers)
+        rulings = Rulings(self._rules(), masked, tenant=trial.ref.tenant, channel=request.channel)
+        events = rulings.noted(events)
         if problem:
             note_problem(events, "trial", problem)
             self._writer.offer(events, admitted=True)
@@ -146,7 +159,9 @@ class TrialDesk:
             "request_id": request_id,
             "model": str(trial.ref),
             "version": answered_by.version,
-            "predictions": [out(i, answer) for i, answer in zip(ids, first.answers, strict=True)],
+            "predictions": rulings.answers(
+                [out(i, answer) for i, answer in zip(ids, first.answers, strict=True)]
+            ),
         }
 
     def sweep(self) -> None:
@@ -162,7 +177,7 @@ class TrialDesk:
         """Write the events that still wait for an answer, without it, and end the threads."""
         self._canary.close()
         self._beside.close()
-        self._answering.close()
+        self._masking.close()
 
     def _absent(self, key: TrialKey, on_trial: OnTrial) -> str:
         """Return why the version on trial cannot be asked, and count that; "" where it can."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from closedloop.serve.messages import Request, Share, ShortName, Text, Turn
+from closedloop.serve.messages import Request, RuleOut, Share, ShortName, Text, Turn
 
 DEFAULT_ROUTE = "intent"
 DEFAULT_CONFIDENCE = 0.5
@@ -66,22 +66,23 @@ class TurnCandidateOut(BaseModel):
 class TurnStepOut(BaseModel):
     """One step on the way to the answer."""
 
-    step: Literal["route", "model", "fallback"]
+    step: Literal["route", "rule", "model", "fallback"]
     outcome: str = Field(description="In words.")
     model: str | None = None
 
 
 class TurnResponse(BaseModel):
-    """A model's answer, or the fallback: no model was sure enough, and 'label' is null."""
+    """A rule's or a model's answer, or the fallback: no model was sure, and 'label' is null."""
 
     request_id: str
-    decided_by: Literal["model", "fallback"]
+    decided_by: Literal["rule", "model", "fallback"]
     fallback: bool = Field(description="No model was sure enough; 'candidates' has the best first.")
     label: str | None
     confidence: Share | None
     prediction_id: str | None = Field(description="Name it in feedback.")
     model: str | None
     version: int | None
-    rule_id: None = Field(None, description="Reserved; null.")
+    rule_id: str | None = Field(None, description="Of the rule that decided.")
+    rule: RuleOut | None = Field(None, description="That decided: what to say or do.")
     candidates: list[TurnCandidateOut] = Field(description="All answers, the surest first.")
     steps: list[TurnStepOut] = Field(description="In the order they were taken.")

@@ -1,13 +1,12 @@
 """Answers a dialogue turn: a chain of steps, each of which may decide it.
 
-Route, then models, then fallback. Another step, such as rules that know the answer without a
-model, goes between route and models in `Turns.steps`.
+Route, then rules, then models, then fallback. Another step has its place in `Turns.steps`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -37,13 +36,14 @@ class OpenTurn:
     key: ApiKey
     request: TurnRequest
     stamp: Stamp
+    tenant: str = ""
     models: Sequence[str] = ()
     candidates: list[TurnCandidateOut] = field(default_factory=list)
     taken: list[TurnStepOut] = field(default_factory=list)
 
     def note(
         self,
-        step: Literal["route", "model", "fallback"],
+        step: Literal["route", "rule", "model", "fallback"],
         outcome: str,
         model: str | None = None,
     ) -> None:
@@ -55,8 +55,9 @@ class OpenTurn:
 class Decision:
     """Who decided a turn, and the answer that is given, where there is one."""
 
-    by: Literal["model", "fallback"]
-    answer: TurnCandidateOut | None = None
+    by: Literal["rule", "model", "fallback"]
+    answer: TurnCandidateOut | None = None  # of a model
+    told: Mapping[str, Any] = field(default_factory=dict)  # of the answer, by a rule
 
 
 class Step(Protocol):
@@ -84,6 +85,7 @@ class Route:
                         continue
                 raise no_such_model(model)
             turn.note("route", f"{len(turn.models)} models named by the request")
+            turn.tenant = turn.models[0].partition(".")[0]
             return None
         tenant = request.tenant or key.tenant
         if tenant == ALL:
@@ -101,6 +103,7 @@ class Route:
         reached = [model for model in there if key.allows(Action.PREDICT, model)]
         if not reached:
             key.require(Action.PREDICT, there[0])
+        turn.tenant = tenant
         turn.models = reached[:MAX_MODELS]
         turn.note("route", f"{len(turn.models)} of {len(reached)} models of {tenant}.{route}")
         return None
@@ -174,10 +177,12 @@ class Turns:
         Knows which models there are.
     predictor : Predictor
         Asks them and logs what they answer.
+    rule_step : Step
+        Decides before a model is asked, where a rule says so.
     """
 
-    def __init__(self, *, host: ModelHost, predictor: Predictor) -> None:
-        self.steps: Sequence[Step] = (Route(host), Models(predictor), Fallback())
+    def __init__(self, *, host: ModelHost, predictor: Predictor, rule_step: Step) -> None:
+        self.steps: Sequence[Step] = (Route(host), rule_step, Models(predictor), Fallback())
 
     async def answer(self, key: ApiKey, request: TurnRequest, stamp: Stamp = NEW) -> TurnResponse:
         """Take a turn through the steps.
@@ -226,6 +231,7 @@ def _response(turn: OpenTurn, decision: Decision) -> TurnResponse:
     given: dict[str, Any] = dict.fromkeys(TurnCandidateOut.model_fields)
     if decision.answer is not None:
         given = decision.answer.model_dump()
+    given |= decision.told
     return TurnResponse(
         request_id=turn.stamp.request_id(),
         decided_by=decision.by,

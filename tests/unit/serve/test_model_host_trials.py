@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from closedloop.core.errors import EngineError
 from closedloop.core.identity import ApiKey
 from closedloop.data.event_log.protocol import START
 from closedloop.data.event_log.sqlite import SqliteEventLog
@@ -199,3 +200,29 @@ def test_requests_in_flight_end_with_what_they_began_with(answering, then, answe
     assert first.model_version == 2
     assert first.attributes["champion_version"] == "1"
     assert second.prediction == answers
+
+
+def test_a_champion_that_fails_is_held_apart_also_while_a_version_is_on_trial(answering):
+    def fails(texts):
+        if "预热" not in texts[0]:
+            raise ZeroDivisionError("poisonous")
+        return [Prediction(label="v1", confidence=0.5, top=())] * len(texts)
+
+    loads = Loads()
+    host, predictor, _ = answering(loads)
+    host.apply(catalog(1, 2, stage=Stage.SHADOW, percent=0.0)).result(PATIENCE_S)
+    loads.models[1].predict_many = fails
+
+    async def ask():
+        request = PredictRequest(text="where is my parcel")
+        kinds = []
+        for _ in range(200):
+            try:
+                await predictor.predict(KEY, NAME, request)
+            except Exception as error:
+                kinds.append(type(error))
+        return kinds
+
+    kinds = asyncio.run(ask())
+    assert kinds[0] is ZeroDivisionError
+    assert kinds[-1] is EngineError  # refused without being asked

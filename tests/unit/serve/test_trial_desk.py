@@ -17,6 +17,7 @@ from closedloop.serve.messages import PredictRequest
 from closedloop.serve.model_host import OnTrial, Served
 from closedloop.serve.trial_counts import Tally, TrialKey
 from closedloop.serve.trial_desk import TrialDesk
+from closedloop.serve.trial_outcome import ask
 
 REF = ModelRef(tenant="retail", algorithm="intent", name="desk")
 KEY = TrialKey(model=str(REF), champion=1, trial=2)
@@ -100,10 +101,15 @@ class Desk:
         on_trial = Trial(candidate=two, stage=stage, percent=percent)
         held = more.pop("held", OnTrial(trial=on_trial, model=trial))
         request = PredictRequest(texts=list(texts or ("where is my parcel",)), **more)
+
+        async def ask_champion():
+            return ask(champion, [text.replace(PHONE, "<PHONE>") for text in request.all_texts])
+
         response = await self.desk.predict(
             Served(champion=one, model=champion),
             held,
             request,
+            ask_champion,
             lambda id_, answer: {"prediction_id": id_, "label": answer.label},
         )
         return response["version"], [each["label"] for each in response["predictions"]]

@@ -62,6 +62,11 @@ class RuleSet:
         """Return how many rules there are."""
         return sum(len(c.rules) for kind in (self._live, self._dry) for c in kind.values())
 
+    def reach(self, tenant: str) -> bool:
+        """Tell whether there are rules for a tenant's texts."""
+        kinds = (self._live, self._dry)
+        return any(name in kind for kind in kinds for name in (tenant, ALL_TENANTS))
+
     def apply(self, text: str, *, tenant: str, channel: str | None = None) -> Hits:
         """Return what applies to a text.
 
