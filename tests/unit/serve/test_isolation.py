@@ -3,10 +3,13 @@
 import asyncio
 import threading
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
+from closedloop.models.trial import Stage, Trial
 from closedloop.serve.breaker import BreakerLimits
+from closedloop.serve.model_host import OnTrial
 
 WAIT_S = 30
 DESK, BANK = "shop.intent.desk", "bank.intent.desk"
@@ -187,3 +190,13 @@ def test_every_route_tells_of_its_time_limit(desk):
     ]
     assert guarded
     assert all("504" in call["responses"] for call in guarded)
+
+
+def test_a_champion_beside_a_version_on_trial_is_judged_as_any_other(serve, lean_model):
+    api = serve(breaker=BreakerLimits(failed_in_row=2))
+    (champion,) = [c for c in api.host.states() if c.champion.ref.tenant == "shop"]
+    candidate = replace(champion.champion, version=9)
+    trial = Trial(candidate=candidate, stage=Stage.SHADOW, percent=0.0)
+    api.host.get(DESK).trial = OnTrial(trial=trial, model=lean_model)
+    statuses = [api.post(predict(DESK), {"text": "raise"}).status_code for _ in range(3)]
+    assert statuses == [500, 500, 503]
