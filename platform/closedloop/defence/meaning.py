@@ -20,7 +20,7 @@ import numpy.typing as npt
 from closedloop.samples.embedding import StaticEmbedding, load_embedding
 
 DIMENSIONS = 64
-_LEAST_PIECE = 2.0  # characters; shorter pieces carry no meaning of their own
+_LEAST_PIECE = 1.2  # characters; a term in single characters has no meaning of its own
 _MOST_TERMS = 100_000
 
 Vectors = npt.NDArray[np.float32]

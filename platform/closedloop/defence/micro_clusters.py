@@ -111,15 +111,13 @@ class MicroClusters:
             exponent = 0.0
         now = 2.0**exponent
         mass = self.mass = self.mass + now
-        frequency, index = self.frequency, self.index
+        frequency = self.frequency
+        log = math.log
         weights: list[float] = []
-        square = 0.0
         for term in terms:
             seen = frequency[term] = frequency.get(term, 0.0) + now
-            weight = math.log(1.0 + mass / seen)
-            weights.append(weight)
-            square += weight * weight
-        length = math.sqrt(square) or 1.0
+            weights.append(log(1.0 + mass / seen))
+        length = math.hypot(*weights) or 1.0
         weights = [weight / length for weight in weights]
         found = self._candidates(terms, weights)
         micros = self.micros
@@ -193,18 +191,20 @@ class MicroClusters:
         micro.own += now * now
         micro.texts += 1
         micro.seen = max(micro.seen, at)
-        held = micro.terms
+        held, index, most = micro.terms, self.index, 2 * self.postings
         square = micro.square
         for term, weight in zip(terms, weights, strict=True):
             held[term] = held.get(term, 0.0) + now
-            postings = self.index.get(term)
-            if postings is None:
-                postings = self.index[term] = {}
-            before = postings.get(micro_id, 0.0)
             added = weight * now
+            postings = index.get(term)
+            if postings is None:
+                index[term] = {micro_id: added}
+                square += added * added
+                continue
+            before = postings.get(micro_id, 0.0)
             postings[micro_id] = before + added
             square += added * (added + 2.0 * before)
-            if len(postings) > 2 * self.postings:
+            if len(postings) > most:
                 self._keep_champions(term)
         micro.square = square
         if len(held) > 2 * self.terms:

@@ -67,14 +67,18 @@ def neighbour_graph(
     terms, matrix = _vectors(micros, frequency, mass)
     index = _champions(matrix, linking.postings).T.tocsr()
     meanings = _meanings(matrix, meaning.vectors(terms)) if linking.meaning else None
+    # What is weak in form may still be near in form and meaning together.
+    floor = _FLOOR if meanings is None else 0.5 * _FLOOR
     edges: list[dict[int, float]] = [{} for _ in micros]
     for begin in range(0, len(micros), _BLOCK):
-        rows, columns, cosines = _pairs(matrix[begin : begin + _BLOCK] @ index, begin)
+        rows, columns, cosines = _pairs(matrix[begin : begin + _BLOCK] @ index, begin, floor)
         if meanings is not None:
-            best = _best(rows, columns, cosines, _CANDIDATES * linking.neighbours)
+            best = _best(rows, cosines, _CANDIDATES * linking.neighbours)
             rows, columns, cosines = rows[best], columns[best], cosines[best]
             cosines = _blended(rows, columns, cosines, meanings, linking.meaning)
-        best = _best(rows, columns, cosines, linking.neighbours)
+            near = np.flatnonzero(cosines > _FLOOR)
+            rows, columns, cosines = rows[near], columns[near], cosines[near]
+        best = _best(rows, cosines, linking.neighbours)
         rows, columns = rows[best], columns[best]
         weights = cosines[best] * sizes[rows] * sizes[columns]
         for node, other, weight in zip(
@@ -96,17 +100,17 @@ def _within(micro: MicroCluster, neighbours: int) -> float:
     return cosine * micro.mass * min(neighbours, micro.texts - 1)
 
 
-def _pairs(block: sp.csr_matrix, begin: int) -> tuple[_Ints, _Ints, _Floats]:
+def _pairs(block: sp.csr_matrix, begin: int, floor: float) -> tuple[_Ints, _Ints, _Floats]:
     rows = np.repeat(np.arange(begin, begin + block.shape[0]), np.diff(block.indptr))
-    near = (block.data > _FLOOR) & (block.indices != rows)
+    near = (block.data > floor) & (block.indices != rows)
     return rows[near], block.indices[near].astype(np.int64), block.data[near]
 
 
-def _best(rows: _Ints, columns: _Ints, cosines: _Floats, count: int) -> _Ints:
-    """Return places of the largest cosines of each row; of equals, the smaller column."""
+def _best(rows: _Ints, cosines: _Floats, count: int) -> _Ints:
+    """Return places of the largest cosines of each row; of equals, those that came first."""
     if not len(rows):
         return np.zeros(0, dtype=np.int64)
-    order = np.lexsort((columns, -cosines, rows))
+    order = np.argsort(4.0 * rows - cosines, kind="stable")  # a row's cosines lie in [-1, 1]
     ordered = rows[order]
     first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
     place = np.arange(len(order)) - np.repeat(first, np.diff(np.r_[first, len(order)]))

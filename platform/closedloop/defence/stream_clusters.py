@@ -43,7 +43,7 @@ class StreamSettings:
     # Most micro-clusters in memory, some 5 kB each.
     micro_clusters: int = 10_000
     # Cosine from which a text joins a micro-cluster.
-    similarity: float = 0.5
+    similarity: float = 0.45
     # Nearest micro-clusters that each is linked to.
     neighbours: int = 20
     # Higher for more and smaller clusters.
@@ -71,7 +71,7 @@ class StreamSettings:
         ):
             raise InputError(
                 f"These settings cannot cluster a stream: {self}.",
-                remedy="Give a half-life, a resolution and a patience above 0, and a meaning from 0 to 1.",
+                remedy="Give half-life, resolution and patience above 0, meaning from 0 to 1.",
             )
 
 
@@ -128,7 +128,7 @@ class StreamClusters:
             terms=settings.terms,
         )
         self._linking = Linking(
-            neighbours=settings.neighbours, postings=settings.postings, meaning=settings.meaning
+            neighbours=settings.neighbours, postings=4 * settings.postings, meaning=settings.meaning
         )
         self._meaning = TermMeaning()
         self.lineage = Lineage(limit=settings.memory)
