@@ -125,7 +125,7 @@ def _blended(
     share: float,
 ) -> _Floats:
     """Mix the cosines of form with those of meaning, where both ends have one."""
-    known = meanings.any(axis=1)
+    known = np.asarray(meanings.any(axis=1))
     both = known[rows] & known[columns]
     meant = np.einsum("ij,ij->i", meanings[rows[both]], meanings[columns[both]])
     blended = cosines.copy()
