@@ -26,7 +26,15 @@ def main() -> None:
 
     intents = options.data / "banking77"
     loop = ["--logs", str(intents / "train.csv"), "--heldout", str(intents / "test.csv")]
-    commands = {"privacy": [], "ingest": [], "etl": [], "cube": [], "serving": [], "loop": loop}
+    commands = {
+        "privacy": [],
+        "ingest": [],
+        "etl": [],
+        "cube": [],
+        "serving": [],
+        "defence": [],
+        "loop": loop,
+    }
     if not intents.exists():
         print(f"loop: left out, there is no {intents} (set CLOSEDLOOP_DATA or --data)")
         del commands["loop"]

@@ -273,7 +273,7 @@ def test_a_dialogue_is_summed_up(results):
 def test_daily_figures_are_exact(results):
     [track] = [r for r in results["daily"].to_pylist() if r["intent"] == "track"]
     rows = [r for r in results["interactions"].to_pylist() if r["intent"] == "track"]
-    assert (track["turns"], track["users"], track["disliked"]) == (len(rows), 1, 1)
+    assert (track["turns"], track["users"], track["disliked"]) == (len(rows), 1, 2)
     assert track["bad"] == sum(r["bad"] for r in rows)
     assert track["mean_confidence"] == pytest.approx(sum(r["confidence"] for r in rows) / len(rows))
     latencies = [r["latency_ms"] for r in rows]

@@ -31,7 +31,7 @@ class Graph:
     loops: Sequence[float]
 
 
-def communities(graph: Graph, *, resolution: float, rounds: int = 2) -> list[int]:
+def communities(graph: Graph, *, resolution: float, rounds: int = 1) -> list[int]:
     """Group the nodes of a graph.
 
     Parameters

@@ -20,7 +20,9 @@ from __future__ import annotations
 import heapq
 import math
 from dataclasses import dataclass, field
+from operator import itemgetter
 
+_second = itemgetter(1)
 _LARGEST_EXPONENT = 400.0  # powers of two; sums of squares stay below the largest float
 
 
@@ -109,23 +111,15 @@ class MicroClusters:
             exponent = 0.0
         now = 2.0**exponent
         mass = self.mass = self.mass + now
-        frequency, index = self.frequency, self.index
+        frequency = self.frequency
+        log = math.log
         weights: list[float] = []
-        square = 0.0
         for term in terms:
             seen = frequency[term] = frequency.get(term, 0.0) + now
-            weight = math.log(1.0 + mass / seen)
-            weights.append(weight)
-            square += weight * weight
-        length = math.sqrt(square) or 1.0
-        found: dict[int, float] = {}
-        get = found.get
-        for i, term in enumerate(terms):
-            weight = weights[i] = weights[i] / length
-            postings = index.get(term)
-            if postings:
-                for micro, value in postings.items():
-                    found[micro] = get(micro, 0.0) + weight * value
+            weights.append(log(1.0 + mass / seen))
+        length = math.hypot(*weights) or 1.0
+        weights = [weight / length for weight in weights]
+        found = self._candidates(terms, weights)
         micros = self.micros
         best, nearest = 0.0, -1  # the square of a cosine
         for micro, value in found.items():
@@ -144,6 +138,51 @@ class MicroClusters:
             micro=founded, new=True, nearest=nearest, cosine=math.sqrt(best), removed=removed
         )
 
+    def _candidates(self, terms: list[str], weights: list[float]) -> dict[int, float]:
+        """Return micro-clusters that share terms, with products of the text and their sums.
+
+        Rare terms come first. What the others weigh together bounds the cosine to a
+        micro-cluster that holds none of the first; once that is too little, the common terms'
+        long lists are only asked for the micro-clusters found already.
+        """
+        index = self.index
+        found: dict[int, float] = {}
+        get = found.get
+        least = 1.0 - self.similarity * self.similarity
+        done, open_ = 0.0, True
+        for weight, term in sorted(zip(weights, terms, strict=True), reverse=True):
+            if open_ and done > least:
+                open_ = False
+                found = self._plausible(found, math.sqrt(max(0.0, 1.0 - done)))
+            postings = index.get(term)
+            if postings:
+                if open_:
+                    for micro, value in postings.items():
+                        found[micro] = get(micro, 0.0) + weight * value
+                elif len(found) < len(postings):
+                    at = postings.get
+                    for micro in found:
+                        value = at(micro, 0.0)
+                        if value:
+                            found[micro] += weight * value
+                else:
+                    for micro, value in postings.items():
+                        if micro in found:
+                            found[micro] += weight * value
+            done += weight * weight
+        return found
+
+    def _plausible(self, found: dict[int, float], rest: float) -> dict[int, float]:
+        """Return those whose cosine can still reach the similarity, or half of it by now."""
+        micros = self.micros
+        least = max(self.similarity - rest, 0.5 * self.similarity)
+        least *= least
+        return {
+            micro: value
+            for micro, value in found.items()
+            if value * value >= least * micros[micro].square
+        }
+
     def _join(
         self, micro_id: int, terms: list[str], weights: list[float], now: float, at: float
     ) -> None:
@@ -152,18 +191,20 @@ class MicroClusters:
         micro.own += now * now
         micro.texts += 1
         micro.seen = max(micro.seen, at)
-        held = micro.terms
+        held, index, most = micro.terms, self.index, 2 * self.postings
         square = micro.square
         for term, weight in zip(terms, weights, strict=True):
             held[term] = held.get(term, 0.0) + now
-            postings = self.index.get(term)
-            if postings is None:
-                postings = self.index[term] = {}
-            before = postings.get(micro_id, 0.0)
             added = weight * now
+            postings = index.get(term)
+            if postings is None:
+                index[term] = {micro_id: added}
+                square += added * added
+                continue
+            before = postings.get(micro_id, 0.0)
             postings[micro_id] = before + added
             square += added * (added + 2.0 * before)
-            if len(postings) > 2 * self.postings:
+            if len(postings) > most:
                 self._keep_champions(term)
         micro.square = square
         if len(held) > 2 * self.terms:
@@ -171,8 +212,15 @@ class MicroClusters:
 
     def _keep_champions(self, term: str) -> None:
         postings = self.index[term]
-        kept = heapq.nlargest(self.postings, postings.items(), key=lambda item: (item[1], item[0]))
-        self.index[term] = dict(sorted(kept))
+        micros = self.micros
+        kept = heapq.nlargest(
+            self.postings,
+            (
+                (value * value / (micros[micro].square or 1.0), micro)
+                for micro, value in postings.items()
+            ),
+        )
+        self.index[term] = {micro: postings[micro] for _, micro in sorted(kept, key=_second)}
 
     def _keep_terms(self, micro_id: int) -> None:
         micro = self.micros[micro_id]

@@ -1,7 +1,8 @@
 """The graph of micro-clusters: each is linked to those it resembles most.
 
 Vectors are TF-IDF with the frequencies of now, since what a rare word is worth is known better
-late than early. The weight of a link stands for the links of the texts that the two stand for.
+late than early. Those that share terms are compared by meaning as well. The weight of a link
+stands for the links of the texts that the two stand for.
 
 References
 ----------
@@ -12,25 +13,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
 from closedloop.defence.communities import Graph
+from closedloop.defence.meaning import TermMeaning
 from closedloop.defence.micro_clusters import MicroCluster
 
 _FLOOR = 0.1  # a smaller cosine is chance: one common word
+_CANDIDATES = 2  # by form, for each link that is chosen by form and meaning
 _BLOCK = 1_000
+
+_Floats = npt.NDArray[np.float64]
+_Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Linking:
+    """How micro-clusters are linked."""
+
+    # Links that a micro-cluster gives; it may be given more.
+    neighbours: int
+    # Micro-clusters that a term leads to, the strongest.
+    postings: int
+    # Part of the meaning in a similarity, in [0, 1]; the rest is the form's.
+    meaning: float
 
 
 def neighbour_graph(
     micros: Sequence[MicroCluster],
     frequency: Mapping[str, float],
     mass: float,
-    *,
-    neighbours: int,
-    postings: int,
+    linking: Linking,
+    meaning: TermMeaning,
 ) -> Graph:
     """Link each micro-cluster to its nearest.
 
@@ -38,31 +56,38 @@ def neighbour_graph(
     ----------
     frequency, mass
         Weight of the texts that hold a term, and of all texts.
-    neighbours : int
-        Links that a micro-cluster gives; it may be given more.
-    postings : int
-        Micro-clusters that a term leads to, the strongest.
 
     Returns
     -------
     Graph
         Nodes in the order of `micros`.
     """
-    matrix = _vectors(micros, frequency, mass)
-    index = _champions(matrix, postings).T.tocsr()
-    mass_unit = max((micro.mass for micro in micros), default=1.0)
-    sizes = np.asarray([micro.mass for micro in micros]) / mass_unit
+    unit = max((micro.mass for micro in micros), default=1.0)
+    sizes = np.sqrt(np.asarray([micro.mass for micro in micros]) / unit)
+    terms, matrix = _vectors(micros, frequency, mass)
+    index = _champions(matrix, linking.postings).T.tocsr()
+    meanings = _meanings(matrix, meaning.vectors(terms)) if linking.meaning else None
+    # What is weak in form may still be near in form and meaning together.
+    floor = _FLOOR if meanings is None else 0.5 * _FLOOR
     edges: list[dict[int, float]] = [{} for _ in micros]
     for begin in range(0, len(micros), _BLOCK):
-        block = matrix[begin : begin + _BLOCK] @ index
-        for row in range(block.shape[0]):
-            node = begin + row
-            span = slice(block.indptr[row], block.indptr[row + 1])
-            for other, cosine in _nearest(block.indices[span], block.data[span], node, neighbours):
-                weight = cosine * math.sqrt(sizes[node] * sizes[other])
-                edges[node][other] = edges[node].get(other, 0.0) + weight
-                edges[other][node] = edges[other].get(node, 0.0) + weight
-    loops = [_within(micro, neighbours) / mass_unit for micro in micros]
+        rows, columns, cosines = _pairs(matrix[begin : begin + _BLOCK] @ index, begin, floor)
+        if meanings is not None:
+            best = _best(rows, cosines, _CANDIDATES * linking.neighbours)
+            rows, columns, cosines = rows[best], columns[best], cosines[best]
+            cosines = _blended(rows, columns, cosines, meanings, linking.meaning)
+            near = np.flatnonzero(cosines > _FLOOR)
+            rows, columns, cosines = rows[near], columns[near], cosines[near]
+        best = _best(rows, cosines, linking.neighbours)
+        rows, columns = rows[best], columns[best]
+        weights = cosines[best] * sizes[rows] * sizes[columns]
+        for node, other, weight in zip(
+            rows.tolist(), columns.tolist(), weights.tolist(), strict=True
+        ):
+            there = edges[node]
+            there[other] = both = there.get(other, 0.0) + weight
+            edges[other][node] = both
+    loops = [_within(micro, linking.neighbours) / unit for micro in micros]
     return Graph(edges=edges, loops=loops)
 
 
@@ -75,39 +100,73 @@ def _within(micro: MicroCluster, neighbours: int) -> float:
     return cosine * micro.mass * min(neighbours, micro.texts - 1)
 
 
-def _nearest(
-    indices: npt.NDArray[np.int32], cosines: npt.NDArray[np.float64], node: int, count: int
-) -> list[tuple[int, float]]:
-    near = (cosines > _FLOOR) & (indices != node)
-    indices, cosines = indices[near], cosines[near]
-    if len(indices) > count:
-        order = np.lexsort((indices, -cosines))[:count]
-        indices, cosines = indices[order], cosines[order]
-    return list(zip(indices.tolist(), cosines.tolist(), strict=True))
+def _pairs(block: sp.csr_matrix, begin: int, floor: float) -> tuple[_Ints, _Ints, _Floats]:
+    rows = np.repeat(np.arange(begin, begin + block.shape[0]), np.diff(block.indptr))
+    near = (block.data > floor) & (block.indices != rows)
+    return rows[near], block.indices[near].astype(np.int64), block.data[near]
+
+
+def _best(rows: _Ints, cosines: _Floats, count: int) -> _Ints:
+    """Return places of the largest cosines of each row; of equals, those that came first."""
+    if not len(rows):
+        return np.zeros(0, dtype=np.int64)
+    order = np.argsort(4.0 * rows - cosines, kind="stable")  # a row's cosines lie in [-1, 1]
+    ordered = rows[order]
+    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    place = np.arange(len(order)) - np.repeat(first, np.diff(np.r_[first, len(order)]))
+    return np.asarray(order[place < count])
+
+
+def _blended(
+    rows: _Ints,
+    columns: _Ints,
+    cosines: _Floats,
+    meanings: npt.NDArray[np.float32],
+    share: float,
+) -> _Floats:
+    """Mix the cosines of form with those of meaning, where both ends have one."""
+    known = np.asarray(meanings.any(axis=1))
+    both = known[rows] & known[columns]
+    meant = np.einsum("ij,ij->i", meanings[rows[both]], meanings[columns[both]])
+    blended = cosines.copy()
+    blended[both] = (1.0 - share) * cosines[both] + share * meant
+    return blended
+
+
+def _meanings(matrix: sp.csr_matrix, terms: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return each micro-cluster's meaning: its weighed terms', without what all have in common."""
+    vectors = np.asarray(matrix @ terms, dtype=np.float64)
+    known = vectors.any(axis=1)
+    if known.any():
+        vectors[known] /= np.linalg.norm(vectors[known], axis=1)[:, None]
+        vectors[known] -= vectors[known].mean(axis=0)
+        norms = np.linalg.norm(vectors[known], axis=1)
+        vectors[known] /= np.maximum(norms, 1e-9)[:, None]
+    return vectors.astype(np.float32)
 
 
 def _vectors(
     micros: Sequence[MicroCluster], frequency: Mapping[str, float], mass: float
-) -> sp.csr_matrix:
+) -> tuple[list[str], sp.csr_matrix]:
     columns: dict[str, int] = {}
     indices: list[int] = []
     data: list[float] = []
     indptr = [0]
     for micro in micros:
-        for term, weight in micro.terms.items():
-            indices.append(columns.setdefault(term, len(columns)))
-            data.append(weight)
+        indices += [columns.setdefault(term, len(columns)) for term in micro.terms]
+        data += micro.terms.values()
         indptr.append(len(indices))
-    if not columns:
-        return sp.csr_matrix((len(micros), 1))
-    rarity = np.asarray([math.log(1.0 + mass / frequency.get(t, mass)) for t in columns])
+    terms = list(columns)
+    if not terms:
+        return terms, sp.csr_matrix((len(micros), 0))
+    rarity = np.asarray([math.log(1.0 + mass / frequency.get(term, mass)) for term in terms])
     matrix = sp.csr_matrix(
-        (np.asarray(data) * rarity[indices], indices, indptr), shape=(len(micros), len(columns))
+        (np.asarray(data) * rarity[indices], indices, indptr), shape=(len(micros), len(terms))
     )
     norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
     matrix.data /= np.repeat(np.maximum(norms, 1e-300), np.diff(matrix.indptr))
     matrix.sort_indices()
-    return matrix
+    return terms, matrix
 
 
 def _champions(matrix: sp.csr_matrix, count: int) -> sp.csr_matrix:

@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from closedloop.core.errors import InputError
 from closedloop.defence.communities import communities
 from closedloop.defence.lineage import Change, Lineage
+from closedloop.defence.meaning import TermMeaning
 from closedloop.defence.micro_clusters import MicroClusters
-from closedloop.defence.neighbours import neighbour_graph
+from closedloop.defence.neighbours import Linking, neighbour_graph
 from closedloop.defence.terms import stream_terms
 
 
@@ -40,19 +41,21 @@ class StreamSettings:
     # Time after which a text weighs half; in the unit of `at`, texts where no time is given.
     half_life: float = 50_000.0
     # Most micro-clusters in memory, some 5 kB each.
-    micro_clusters: int = 5_000
+    micro_clusters: int = 10_000
     # Cosine from which a text joins a micro-cluster.
-    similarity: float = 0.4
+    similarity: float = 0.45
     # Nearest micro-clusters that each is linked to.
     neighbours: int = 20
     # Higher for more and smaller clusters.
-    resolution: float = 4.0
+    resolution: float = 5.0
+    # Part of the meaning in how alike two micro-clusters are; the rest is their words'.
+    meaning: float = 0.3
     # Micro-clusters that a term leads to.
-    postings: int = 256
+    postings: int = 64
     # Terms that a micro-cluster keeps.
     terms: int = 64
     # Texts for each micro-cluster between two groupings; a grouping's cost is shared by them.
-    patience: float = 2.0
+    patience: float = 4.0
     # Merges and departed micro-clusters that are remembered.
     memory: int = 200_000
 
@@ -63,10 +66,12 @@ class StreamSettings:
                 f"These settings cannot cluster a stream: {self}.",
                 remedy="Give counts of 1 or more and a similarity between 0 and 1.",
             )
-        if not (self.half_life > 0 and self.resolution > 0 and self.patience > 0):
+        if not 0 <= self.meaning <= 1 or not (
+            self.half_life > 0 and self.resolution > 0 and self.patience > 0
+        ):
             raise InputError(
                 f"These settings cannot cluster a stream: {self}.",
-                remedy="Give a half-life, a resolution and a patience above 0.",
+                remedy="Give half-life, resolution and patience above 0, meaning from 0 to 1.",
             )
 
 
@@ -122,6 +127,10 @@ class StreamClusters:
             postings=settings.postings,
             terms=settings.terms,
         )
+        self._linking = Linking(
+            neighbours=settings.neighbours, postings=4 * settings.postings, meaning=settings.meaning
+        )
+        self._meaning = TermMeaning()
         self.lineage = Lineage(limit=settings.memory)
         self.texts = 0
         self.now = 0.0
@@ -177,8 +186,8 @@ class StreamClusters:
             held,
             self.micros.frequency,
             self.micros.mass,
-            neighbours=self.settings.neighbours,
-            postings=self.settings.postings,
+            self._linking,
+            self._meaning,
         )
         labels = communities(graph, resolution=self.settings.resolution)
         groups: list[list[int]] = [[] for _ in range(max(labels, default=-1) + 1)]

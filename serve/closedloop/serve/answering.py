@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from closedloop.core.errors import Overloaded
 from closedloop.models.prediction import Prediction
@@ -22,6 +22,7 @@ from closedloop.serve.deadline import TimedOut
 from closedloop.serve.fair_pool import FairPool, Job
 from closedloop.serve.model_host import Model
 
+T = TypeVar("T")
 # A tenant's batches and slow models have two of them at most.
 _THREADS = 3
 _THREADS_PER_TENANT = 2
@@ -61,6 +62,11 @@ class Answering:
     def close(self) -> None:
         """End the threads."""
         self._threads.close()
+
+    async def run(self, tenant: str, work: Callable[[], T]) -> T:
+        """Do a tenant's work in one of the threads."""
+        done: T = await asyncio.wrap_future(self._threads.submit(tenant, work).future)
+        return done
 
     async def ask(self, champion: Champion, model: Model, texts: Sequence[str]) -> Asked:
         """Have texts answered where the model may be asked, and judge it by that.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from closedloop.core.errors import Conflict, InputError
 from closedloop.serve.explain_messages import ExplainRequest, ExplainResponse, TermOut
 from closedloop.serve.model_host import Served
 
+Run = Callable[[str, Callable[[], ExplainResponse]], Awaitable[ExplainResponse]]
 _ALL_TERMS = 1_000_000
 _SHOWN_LABELS = 20
 
@@ -50,10 +50,13 @@ class Explainer:
     ----------
     mask : callable
         Replaces personal data in a text.
+    run : callable
+        Does a tenant's work in a thread.
     """
 
-    def __init__(self, *, mask: Callable[[str], str]) -> None:
+    def __init__(self, *, mask: Callable[[str], str], run: Run) -> None:
         self._mask = mask
+        self._run = run
 
     async def explain(self, served: Served, request: ExplainRequest) -> ExplainResponse:
         """Explain a champion's answer.
@@ -79,7 +82,9 @@ class Explainer:
                 + (", …" if len(model.classes) > _SHOWN_LABELS else "."),
             )
         # The terms of a long text take milliseconds; others are answered meanwhile.
-        return await asyncio.to_thread(self._explained, model, served, request)
+        return await self._run(
+            served.champion.ref.tenant, lambda: self._explained(model, served, request)
+        )
 
     def _explained(
         self, model: Explainable, served: Served, request: ExplainRequest

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from closedloop.core.errors import EngineError, NotFound
 from closedloop.core.identity import ApiKey
@@ -26,6 +26,8 @@ from closedloop.serve.rulings import Rules, Rulings, logged_rule, no_rules, over
 from closedloop.serve.stamp import MAX_TOP, NEW, Stamp, runners_up
 from closedloop.serve.trial_desk import TrialDesk
 from closedloop.serve.trial_outcome import Outcome
+
+T = TypeVar("T")
 
 
 class Predictor:
@@ -131,6 +133,10 @@ class Predictor:
                 [_out(i, answer) for i, answer in zip(ids, answers, strict=True)]
             ),
         }
+
+    async def in_fair_thread(self, tenant: str, work: Callable[[], T]) -> T:
+        """Do a tenant's work in the threads that answer, which tenants share."""
+        return await self._answering.run(tenant, work)
 
     def close(self) -> None:
         """End the threads."""

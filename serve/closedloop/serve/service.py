@@ -120,7 +120,7 @@ class Service:
                 rules=lambda: self.rules.rules, writer=writer, mask=mask, pseudonym=pseudonym
             ),
         )
-        self._explainer = Explainer(mask=mask)
+        self._explainer = Explainer(mask=mask, run=self.predictor.in_fair_thread)
         self._feedback = FeedbackDesk(log=log, writer=writer, mask=mask, archive=archive)
         self.watcher_answers = False
         self._keys = keys

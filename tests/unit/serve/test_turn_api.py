@@ -1,11 +1,13 @@
 """Dialogue turns: which models are asked, which answer is given, what is logged."""
 
+import threading
 from dataclasses import dataclass
 
 import pytest
 
 from closedloop.core.api_key import Action, ApiKey
 from closedloop.data.event import Kind
+from closedloop.serve.breaker import BreakerLimits
 
 TURN = "/v1/turn"
 SURE = {"first": 0.4, "second": 0.9, "third": 0.6}
@@ -22,6 +24,7 @@ class Model:
     """Answers its own name, as sure as `SURE` says; a broken one raises."""
 
     size_bytes = 1
+    go = threading.Event()
 
     def __init__(self, champion):
         self.name = champion.ref.name
@@ -31,6 +34,8 @@ class Model:
     def predict_many(self, texts):
         if self.name == "broken" and "warm up" not in texts[0]:
             raise ZeroDivisionError("a secret of the model")
+        if self.name == "hanging" and "warm up" not in texts[0]:
+            assert self.go.wait(30)
         share = SURE.get(self.name, 0.0)
         return [Answer(self.name, share, ((self.name, share),)) for _ in texts]
 
@@ -105,6 +110,20 @@ def test_a_model_that_fails_is_passed_over(turns, wrong):
     assert response.json()["label"] == "second"
     assert "secret" not in response.text
     assert len(api.events()) == 1
+
+
+def test_a_model_that_hangs_is_passed_over(serve_models):
+    names = ("shop.intent.hanging", "shop.intent.second")
+    api = serve_models(*names, load=Model, breaker=BreakerLimits(hang_s=0.2))
+    try:
+        response = api.post(TURN, {"text": "x"})
+    finally:
+        Model.go.set()
+    assert response.json()["label"] == "second"
+    assert [each["outcome"] for each in response.json()["steps"][1:]] == [
+        "did not answer",
+        "answered",
+    ]
 
 
 @pytest.mark.parametrize(
