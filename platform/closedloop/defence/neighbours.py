@@ -125,8 +125,8 @@ def _blended(
     share: float,
 ) -> _Floats:
     """Mix the cosines of form with those of meaning, where both ends have one."""
-    known = meanings.any(axis=1)
-    both = known[rows] & known[columns]
+    known = np.any(meanings != 0.0, axis=1)
+    both = np.flatnonzero(known[rows] & known[columns])
     meant = np.einsum("ij,ij->i", meanings[rows[both]], meanings[columns[both]])
     blended = cosines.copy()
     blended[both] = (1.0 - share) * cosines[both] + share * meant
@@ -136,7 +136,7 @@ def _blended(
 def _meanings(matrix: sp.csr_matrix, terms: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return each micro-cluster's meaning: its weighed terms', without what all have in common."""
     vectors = np.asarray(matrix @ terms, dtype=np.float64)
-    known = vectors.any(axis=1)
+    known = np.any(vectors != 0.0, axis=1)
     if known.any():
         vectors[known] /= np.linalg.norm(vectors[known], axis=1)[:, None]
         vectors[known] -= vectors[known].mean(axis=0)

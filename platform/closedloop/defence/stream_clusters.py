@@ -154,7 +154,7 @@ class StreamClusters:
             raise InputError(f"The time {at} is no time.", remedy="Give seconds, or nothing.")
         self.texts += 1
         self.now = max(self.now, at)
-        landing = self.micros.add(stream_terms(text), at)
+        landing = self.micros.add(stream_terms(text) or [""], at)
         lineage = self.lineage
         if landing.removed:
             lineage.depart(landing.removed)
@@ -180,6 +180,7 @@ class StreamClusters:
             Clusters that merged or split.
         """
         self.waited = 0
+        self.lineage.depart(self.micros.forget(self.now))
         ids = list(self.micros.micros)
         held = list(self.micros.micros.values())
         graph = neighbour_graph(
