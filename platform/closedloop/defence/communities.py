@@ -14,7 +14,7 @@ Traag, V., Waltman, L., van Eck, N. (2019). From Louvain to Leiden (queue of nod
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Graph:
     loops: Sequence[float]
 
 
-def communities(graph: Graph, *, resolution: float, rounds: int = 1) -> list[int]:
+def communities(graph: Graph, *, resolution: float, rounds: int = 2) -> list[int]:
     """Group the nodes of a graph.
 
     Parameters
@@ -85,10 +85,9 @@ def _moved(graph: Graph, labels: list[int], resolution: float) -> list[int]:
         visits -= 1
         node = waiting.popleft()
         queued[node] = False
-        links: dict[int, float] = {}
+        links: defaultdict[int, float] = defaultdict(float)
         for other, w in edges[node].items():
-            label = labels[other]
-            links[label] = links.get(label, 0.0) + w
+            links[labels[other]] += w
         home = labels[node]
         expected = share * degrees[node]
         weight[home] -= degrees[node]
@@ -102,7 +101,7 @@ def _moved(graph: Graph, labels: list[int], resolution: float) -> list[int]:
         if best != home:
             labels[node] = best
             for other in edges[node]:
-                if not queued[other] and labels[other] != best:
+                if labels[other] != best and not queued[other]:
                     queued[other] = True
                     waiting.append(other)
     return _renumbered(labels)

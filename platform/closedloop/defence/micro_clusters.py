@@ -23,7 +23,9 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 
 _second = itemgetter(1)
-_LARGEST_EXPONENT = 400.0  # powers of two; sums of squares stay below the largest float
+# Half-lives between the oldest and the newest text that are told apart; squares stay floats.
+_LONGEST = 60.0
+_FADED = 2.0**-10  # of a text of now: what weighs less is forgotten
 
 
 @dataclass(kw_only=True, slots=True)
@@ -106,10 +108,11 @@ class MicroClusters:
             Its micro-cluster, and what that changed.
         """
         exponent = (at - self.origin) / self.half_life
-        if exponent > _LARGEST_EXPONENT:
-            self.rescale(at)
+        removed: tuple[int, ...] = ()
+        if exponent > _LONGEST:
+            removed = self._rescale(at)
             exponent = 0.0
-        now = 2.0**exponent
+        now = 2.0 ** max(exponent, -_LONGEST)
         mass = self.mass = self.mass + now
         frequency = self.frequency
         log = math.log
@@ -128,8 +131,9 @@ class MicroClusters:
                 best, nearest = cosine, micro
         if best >= self.similarity * self.similarity:
             self._join(nearest, terms, weights, now, at)
-            return Landing(micro=nearest, new=False, nearest=-1, cosine=0.0, removed=())
-        removed = self._make_room() if len(micros) >= self.limit else ()
+            return Landing(micro=nearest, new=False, nearest=-1, cosine=0.0, removed=removed)
+        if len(micros) >= self.limit:
+            removed += self._make_room()
         founded = self.next_id
         self.next_id += 1
         micros[founded] = MicroCluster()
@@ -244,20 +248,28 @@ class MicroClusters:
         lightest = heapq.nsmallest(
             count, self.micros.items(), key=lambda item: (item[1].mass, item[0])
         )
-        for micro_id, micro in lightest:
-            for term in micro.terms:
+        return self._remove([micro_id for micro_id, _ in lightest])
+
+    def forget(self, now: float) -> tuple[int, ...]:
+        """Remove what has faded by now, and return its ids."""
+        least = _FADED * 2.0 ** min(_LONGEST, (now - self.origin) / self.half_life)
+        return self._remove([m for m, one in self.micros.items() if one.mass < least])
+
+    def _remove(self, micros: list[int]) -> tuple[int, ...]:
+        for micro_id in micros:
+            for term in self.micros.pop(micro_id).terms:
                 self._unlink(micro_id, term)
-            del self.micros[micro_id]
         self._forget_terms()
-        return tuple(micro_id for micro_id, _ in lightest)
+        return tuple(micros)
 
     def _forget_terms(self) -> None:
         """Drop the frequency of terms that no micro-cluster holds."""
         self.frequency = {t: f for t, f in self.frequency.items() if t in self.index}
 
-    def rescale(self, at: float) -> None:
-        """Make `at` the time at which a text weighs 1."""
-        factor = 2.0 ** -min(1000.0, (at - self.origin) / self.half_life)
+    def _rescale(self, at: float) -> tuple[int, ...]:
+        """Make `at` the time at which a text weighs 1; forget what has faded by then."""
+        factor = 2.0 ** -min(1_000.0, (at - self.origin) / self.half_life)
+        removed = self._remove([m for m, one in self.micros.items() if one.mass * factor < _FADED])
         self.origin = at
         self.mass *= factor
         for micro in self.micros.values():
@@ -265,6 +277,9 @@ class MicroClusters:
             micro.square *= factor * factor
             micro.own *= factor * factor
             micro.terms = {term: weight * factor for term, weight in micro.terms.items()}
-        self.frequency = {term: value * factor for term, value in self.frequency.items()}
+        self.frequency = {
+            term: value * factor for term, value in self.frequency.items() if value * factor
+        }
         for term, postings in self.index.items():
             self.index[term] = {micro: value * factor for micro, value in postings.items()}
+        return removed

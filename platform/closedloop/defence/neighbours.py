@@ -2,7 +2,7 @@
 
 Vectors are TF-IDF with the frequencies of now, since what a rare word is worth is known better
 late than early. Those that share terms are compared by meaning as well. The weight of a link
-stands for the links of the texts that the two stand for.
+stands for the links of the texts that the two stand for; repeats count less and less.
 
 References
 ----------
@@ -25,6 +25,9 @@ from closedloop.defence.micro_clusters import MicroCluster
 
 _FLOOR = 0.1  # a smaller cosine is chance: one common word
 _CANDIDATES = 2  # by form, for each link that is chosen by form and meaning
+# Texts that are nearly equal say little more about what belongs together than a few of them
+# would: the size of a micro-cluster grows with the logarithm from about this many on.
+_REPEATS = 6.0
 _BLOCK = 1_000
 
 _Floats = npt.NDArray[np.float64]
@@ -47,6 +50,7 @@ def neighbour_graph(
     micros: Sequence[MicroCluster],
     frequency: Mapping[str, float],
     mass: float,
+    unit: float,
     linking: Linking,
     meaning: TermMeaning,
 ) -> Graph:
@@ -56,14 +60,16 @@ def neighbour_graph(
     ----------
     frequency, mass
         Weight of the texts that hold a term, and of all texts.
+    unit : float
+        Weight of one text of now.
 
     Returns
     -------
     Graph
         Nodes in the order of `micros`.
     """
-    unit = max((micro.mass for micro in micros), default=1.0)
-    sizes = np.sqrt(np.asarray([micro.mass for micro in micros]) / unit)
+    sizes = [_REPEATS * math.log1p(micro.mass / (unit * _REPEATS)) for micro in micros]
+    roots = np.sqrt(np.asarray(sizes))
     terms, matrix = _vectors(micros, frequency, mass)
     index = _champions(matrix, linking.postings).T.tocsr()
     meanings = _meanings(matrix, meaning.vectors(terms)) if linking.meaning else None
@@ -80,24 +86,26 @@ def neighbour_graph(
             rows, columns, cosines = rows[near], columns[near], cosines[near]
         best = _best(rows, cosines, linking.neighbours)
         rows, columns = rows[best], columns[best]
-        weights = cosines[best] * sizes[rows] * sizes[columns]
+        weights = cosines[best] * roots[rows] * roots[columns]
         for node, other, weight in zip(
             rows.tolist(), columns.tolist(), weights.tolist(), strict=True
         ):
             there = edges[node]
             there[other] = both = there.get(other, 0.0) + weight
             edges[other][node] = both
-    loops = [_within(micro, linking.neighbours) / unit for micro in micros]
+    loops = [
+        _cosine_within(micro) * size * min(linking.neighbours, max(0.0, size - 1.0))
+        for micro, size in zip(micros, sizes, strict=True)
+    ]
     return Graph(edges=edges, loops=loops)
 
 
-def _within(micro: MicroCluster, neighbours: int) -> float:
-    """Weight of the links among a micro-cluster's own texts."""
+def _cosine_within(micro: MicroCluster) -> float:
+    """Mean cosine of two of a micro-cluster's own texts."""
     pairs = micro.mass * micro.mass - micro.own
     if micro.texts < 2 or pairs <= 0:
         return 0.0
-    cosine = max(0.0, (micro.square - micro.own) / pairs)
-    return cosine * micro.mass * min(neighbours, micro.texts - 1)
+    return min(1.0, max(0.0, (micro.square - micro.own) / pairs))
 
 
 def _pairs(block: sp.csr_matrix, begin: int, floor: float) -> tuple[_Ints, _Ints, _Floats]:
@@ -125,8 +133,8 @@ def _blended(
     share: float,
 ) -> _Floats:
     """Mix the cosines of form with those of meaning, where both ends have one."""
-    known = np.asarray(meanings.any(axis=1))
-    both = known[rows] & known[columns]
+    known = np.any(meanings != 0.0, axis=1)
+    both = np.flatnonzero(known[rows] & known[columns])
     meant = np.einsum("ij,ij->i", meanings[rows[both]], meanings[columns[both]])
     blended = cosines.copy()
     blended[both] = (1.0 - share) * cosines[both] + share * meant
@@ -136,7 +144,7 @@ def _blended(
 def _meanings(matrix: sp.csr_matrix, terms: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return each micro-cluster's meaning: its weighed terms', without what all have in common."""
     vectors = np.asarray(matrix @ terms, dtype=np.float64)
-    known = vectors.any(axis=1)
+    known = np.any(vectors != 0.0, axis=1)
     if known.any():
         vectors[known] /= np.linalg.norm(vectors[known], axis=1)[:, None]
         vectors[known] -= vectors[known].mean(axis=0)

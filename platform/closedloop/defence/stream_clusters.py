@@ -45,7 +45,7 @@ class StreamSettings:
     # Cosine from which a text joins a micro-cluster.
     similarity: float = 0.45
     # Nearest micro-clusters that each is linked to.
-    neighbours: int = 20
+    neighbours: int = 25
     # Higher for more and smaller clusters.
     resolution: float = 5.0
     # Part of the meaning in how alike two micro-clusters are; the rest is their words'.
@@ -154,7 +154,7 @@ class StreamClusters:
             raise InputError(f"The time {at} is no time.", remedy="Give seconds, or nothing.")
         self.texts += 1
         self.now = max(self.now, at)
-        landing = self.micros.add(stream_terms(text), at)
+        landing = self.micros.add(stream_terms(text) or [""], at)
         lineage = self.lineage
         if landing.removed:
             lineage.depart(landing.removed)
@@ -180,12 +180,14 @@ class StreamClusters:
             Clusters that merged or split.
         """
         self.waited = 0
+        self.lineage.depart(self.micros.forget(self.now))
         ids = list(self.micros.micros)
         held = list(self.micros.micros.values())
         graph = neighbour_graph(
             held,
             self.micros.frequency,
             self.micros.mass,
+            1.0 / self._per_text(),
             self._linking,
             self._meaning,
         )
@@ -206,11 +208,10 @@ class StreamClusters:
         members: dict[int, list[int]] = {}
         for micro in self.micros.micros:
             members.setdefault(self.lineage.homes[micro], []).append(micro)
-        unit = 2.0 ** ((self.micros.origin - self.now) / self.settings.half_life)
-        found = [self._described(name, micros, unit, terms) for name, micros in members.items()]
+        found = [self._described(name, micros, terms) for name, micros in members.items()]
         return sorted(found, key=lambda cluster: (-cluster.weight, cluster.id))
 
-    def _described(self, name: int, micros: list[int], unit: float, count: int) -> Cluster:
+    def _described(self, name: int, micros: list[int], count: int) -> Cluster:
         held = [self.micros.micros[micro] for micro in micros]
         weights: dict[str, float] = {}
         for one in held:
@@ -223,12 +224,16 @@ class StreamClusters:
         )
         return Cluster(
             id=name,
-            weight=sum(one.mass for one in held) * unit,
+            weight=sum(one.mass for one in held) * self._per_text(),
             texts=sum(one.texts for one in held),
             seen=max(one.seen for one in held),
             terms=tuple(ranked[:count]),
             micros=tuple(micros),
         )
+
+    def _per_text(self) -> float:
+        """Texts of now in a unit of weight."""
+        return 2.0 ** ((self.micros.origin - self.now) / self.settings.half_life)
 
     def _interval(self) -> float:
         return max(_LEAST_INTERVAL, self.settings.patience * len(self.micros.micros))
