@@ -7,7 +7,8 @@ The file is JSON Lines in the order of arrival (``textCleaned`` or ``text``; ``c
 ``cluster``). Clusters are unseen until the pass is over. A document is judged by the cluster that
 its micro-cluster belongs to at the end of the pass; ``*_at_arrival`` judges what was said when it
 came. The peer gets the same texts in the same process; it too is timed until it has said each
-text's cluster, which it does not do while it learns. Then simulated traffic of both languages shows whether time and memory stay flat.
+text's cluster, which it does not do while it learns. Then simulated traffic of both languages
+shows whether time and memory stay flat.
 """
 
 from __future__ import annotations

@@ -22,10 +22,10 @@ from closedloop.data.event_log.sqlite import SqliteEventLog
 from closedloop.models.prediction import Prediction
 from closedloop.models.reference import ModelRef
 from closedloop.models.registry import Champion
-from closedloop.serve.access import KeyRing
-from closedloop.serve.api import build_app
+from closedloop.serve.admission.access import KeyRing
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.event_writer import EventWriter
+from closedloop.serve.http.api import build_app
 from closedloop.serve.model_host import ModelHost
 from closedloop.serve.options import ServingOptions
 from closedloop.serve.service import Service

@@ -31,8 +31,8 @@ from closedloop.models.trial import place
 from closedloop.serve import deployment
 from closedloop.serve.client import Client
 from closedloop.serve.options import ServingOptions
-from closedloop.serve.trial_reports import trial_totals
-from closedloop.serve.trial_verdict import TrialLimits
+from closedloop.serve.trials.reports import trial_totals
+from closedloop.serve.trials.verdict import TrialLimits
 
 pytestmark = pytest.mark.ray
 

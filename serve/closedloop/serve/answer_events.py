@@ -10,7 +10,7 @@ from closedloop.core.privacy import names_a_person
 from closedloop.data.event import Event, Kind
 from closedloop.models.prediction import Prediction
 from closedloop.models.registry import Champion
-from closedloop.serve.messages import PredictRequest
+from closedloop.serve.http.messages import PredictRequest
 from closedloop.serve.stamp import NEW, Stamp
 
 

@@ -16,10 +16,10 @@ from typing import NamedTuple, TypeVar
 from closedloop.core.errors import Overloaded
 from closedloop.models.prediction import Prediction
 from closedloop.models.registry import Champion
+from closedloop.serve.admission.breaker import BreakerLimits, Breakers, Standing
+from closedloop.serve.admission.deadline import TimedOut
+from closedloop.serve.admission.fair_pool import FairPool, Job
 from closedloop.serve.answer_threads import INLINE_CHARACTERS
-from closedloop.serve.breaker import BreakerLimits, Breakers, Standing
-from closedloop.serve.deadline import TimedOut
-from closedloop.serve.fair_pool import FairPool, Job
 from closedloop.serve.model_host import Model
 
 T = TypeVar("T")

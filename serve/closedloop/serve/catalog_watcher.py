@@ -20,9 +20,9 @@ from closedloop.core.settings import Settings
 from closedloop.models.trial import Trial
 from closedloop.serve.catalog import Catalog, CatalogPoller
 from closedloop.serve.model_host import ModelHost
-from closedloop.serve.trial_counts import Tally, TrialKey
-from closedloop.serve.trial_ledger import TrialLedger
-from closedloop.serve.trial_verdict import TrialLimits
+from closedloop.serve.trials.counts import Tally, TrialKey
+from closedloop.serve.trials.ledger import TrialLedger
+from closedloop.serve.trials.verdict import TrialLimits
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle

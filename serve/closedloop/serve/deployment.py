@@ -56,7 +56,7 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the application; Ray Serve calls it once the replica is made."""
-        from closedloop.serve.api import build_app
+        from closedloop.serve.http.api import build_app
 
         # A model that answers in a thread holds up the event loop for as long as it has the
         # interpreter's lock: for a millisecond at a time, not for five.
@@ -71,14 +71,14 @@ class Replica:
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Return what the number of replicas goes by; Ray Serve calls it every few seconds."""
-        from closedloop.serve.replica_scaling import METRIC
+        from closedloop.serve.admission.replica_scaling import METRIC
 
         return {METRIC: self._service.load() if self._service else 0.0}
 
     @asynccontextmanager
     async def _life(self, service: Service, _: FastAPI) -> AsyncIterator[None]:
         from closedloop.serve.catalog_watcher import follow, watcher_actor
-        from closedloop.serve.trial_reports import report
+        from closedloop.serve.trials.reports import report
 
         find = partial(
             watcher_actor,
@@ -130,7 +130,7 @@ def build_service(settings: Settings, options: ServingOptions, pseudonyms: Pseud
     from closedloop.data.event_lookup import find_event
     from closedloop.data.lake import Lake
     from closedloop.defence.rules.rule_book import RuleBook
-    from closedloop.serve.access import KeyRing
+    from closedloop.serve.admission.access import KeyRing
     from closedloop.serve.event_writer import EventWriter
     from closedloop.serve.model_host import ModelHost
     from closedloop.serve.rule_follower import RuleFollower
@@ -255,7 +255,9 @@ def _replicas(options: ServingOptions) -> dict[str, Any]:
             "target_ongoing_requests": options.target_requests_per_replica,
             "upscale_delay_s": options.upscale_delay_s,
             "downscale_delay_s": options.downscale_delay_s,
-            "policy": {"policy_function": "closedloop.serve.replica_scaling:desired_replicas"},
+            "policy": {
+                "policy_function": "closedloop.serve.admission.replica_scaling:desired_replicas"
+            },
         }
     }
 

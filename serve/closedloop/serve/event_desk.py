@@ -11,8 +11,8 @@ from closedloop.core.api_key import Action, ApiKey
 from closedloop.core.errors import Overloaded
 from closedloop.data.log_file import Refused
 from closedloop.serve.event_intake import EventIntake
-from closedloop.serve.event_messages import EventOutcome, EventsRequest, EventsResponse
 from closedloop.serve.event_writer import EventWriter
+from closedloop.serve.http.event_messages import EventOutcome, EventsRequest, EventsResponse
 
 _MAX_BURIALS = 8
 

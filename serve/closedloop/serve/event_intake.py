@@ -17,7 +17,7 @@ from closedloop.core.identity import ApiKey
 from closedloop.core.privacy import names_a_person
 from closedloop.data.event import Event, Kind, new_event_id
 from closedloop.data.log_file import Refused
-from closedloop.serve.event_messages import EventIn, EventOutcome
+from closedloop.serve.http.event_messages import EventIn, EventOutcome
 
 _COPIED = (
     "channel",

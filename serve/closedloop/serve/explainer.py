@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from closedloop.core.errors import Conflict, InputError
-from closedloop.serve.explain_messages import ExplainRequest, ExplainResponse, TermOut
+from closedloop.serve.http.explain_messages import ExplainRequest, ExplainResponse, TermOut
 from closedloop.serve.model_host import Served
 
 Run = Callable[[str, Callable[[], ExplainResponse]], Awaitable[ExplainResponse]]

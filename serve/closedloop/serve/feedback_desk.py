@@ -12,7 +12,7 @@ from closedloop.data.event import Event, Kind
 from closedloop.data.event_log.protocol import EventLog
 from closedloop.serve.answer_events import feedback_event
 from closedloop.serve.event_writer import EventWriter
-from closedloop.serve.messages import FeedbackRequest, FeedbackResponse
+from closedloop.serve.http.messages import FeedbackRequest, FeedbackResponse
 from closedloop.serve.stamp import NEW, Stamp, may_wait_in_a_buffer
 
 # A prediction that another replica answered a moment ago may still be in its buffer, or wait

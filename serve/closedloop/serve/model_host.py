@@ -36,8 +36,8 @@ from closedloop.models.artifacts import MODEL_FILE
 from closedloop.models.prediction import Prediction
 from closedloop.models.registry import Champion
 from closedloop.models.trial import Trial
+from closedloop.serve.admission.fair_pool import FairPool
 from closedloop.serve.catalog import Catalog, difference
-from closedloop.serve.fair_pool import FairPool
 
 logger = logging.getLogger(__name__)
 

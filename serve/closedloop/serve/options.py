@@ -7,8 +7,8 @@ from typing import Self
 
 from closedloop.core.errors import InputError
 from closedloop.core.settings import Settings
-from closedloop.serve.breaker import BreakerLimits
-from closedloop.serve.trial_verdict import TrialLimits
+from closedloop.serve.admission.breaker import BreakerLimits
+from closedloop.serve.trials.verdict import TrialLimits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

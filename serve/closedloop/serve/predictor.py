@@ -16,16 +16,16 @@ from closedloop.core.identity import ApiKey
 from closedloop.data.event import Event
 from closedloop.models.prediction import Prediction
 from closedloop.models.registry import Champion
+from closedloop.serve.admission.breaker import BreakerLimits
 from closedloop.serve.answer_events import prediction_events
 from closedloop.serve.answering import Answering
-from closedloop.serve.breaker import BreakerLimits
 from closedloop.serve.event_writer import EventWriter
-from closedloop.serve.messages import PredictRequest
+from closedloop.serve.http.messages import PredictRequest
 from closedloop.serve.model_host import ModelHost, Served
 from closedloop.serve.rulings import Rules, Rulings, logged_rule, no_rules, overrule
 from closedloop.serve.stamp import MAX_TOP, NEW, Stamp, runners_up
-from closedloop.serve.trial_desk import TrialDesk
-from closedloop.serve.trial_outcome import Outcome
+from closedloop.serve.trials.desk import TrialDesk
+from closedloop.serve.trials.outcome import Outcome
 
 T = TypeVar("T")
 

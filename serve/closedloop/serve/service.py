@@ -13,17 +13,18 @@ from closedloop.core.errors import Overloaded
 from closedloop.data.event import Event
 from closedloop.data.event_log.protocol import EventLog
 from closedloop.data.log_file import Refused
-from closedloop.serve.access import KeyRing, Quotas
+from closedloop.serve.admission.access import KeyRing, Quotas
+from closedloop.serve.admission.fair_share import FairShare
+from closedloop.serve.admission.load_shedding import LoadShedder
+from closedloop.serve.admission.replica_scaling import LoadMeter
 from closedloop.serve.event_desk import EventDesk
-from closedloop.serve.event_messages import EventsRequest, EventsResponse
 from closedloop.serve.event_writer import EventWriter
-from closedloop.serve.explain_messages import ExplainRequest, ExplainResponse
 from closedloop.serve.explainer import Explainer
-from closedloop.serve.fair_share import FairShare
 from closedloop.serve.feedback_desk import FeedbackDesk
 from closedloop.serve.figures import Figures
-from closedloop.serve.load_shedding import LoadShedder
-from closedloop.serve.messages import (
+from closedloop.serve.http.event_messages import EventsRequest, EventsResponse
+from closedloop.serve.http.explain_messages import ExplainRequest, ExplainResponse
+from closedloop.serve.http.messages import (
     FeedbackRequest,
     FeedbackResponse,
     HealthResponse,
@@ -31,15 +32,14 @@ from closedloop.serve.messages import (
     ModelsResponse,
     PredictRequest,
 )
+from closedloop.serve.http.turn_messages import TurnRequest, TurnResponse
 from closedloop.serve.model_host import ModelHost, Served
 from closedloop.serve.options import ServingOptions
 from closedloop.serve.predictor import Predictor
-from closedloop.serve.replica_scaling import LoadMeter
 from closedloop.serve.rule_follower import RuleFollower
 from closedloop.serve.rule_step import RuleStep
 from closedloop.serve.stamp import NEW, Stamp
-from closedloop.serve.trial_desk import TrialDesk
-from closedloop.serve.turn_messages import TurnRequest, TurnResponse
+from closedloop.serve.trials.desk import TrialDesk
 from closedloop.serve.turns import Turns
 
 _PACE_S = 0.05

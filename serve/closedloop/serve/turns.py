@@ -13,11 +13,8 @@ from typing import Any, Literal, Protocol
 from closedloop.core.api_key import ALL, Action, ApiKey
 from closedloop.core.errors import ClosedLoopError, InputError, NotFound, Overloaded
 from closedloop.models.prediction import Prediction
-from closedloop.serve.messages import PredictRequest
-from closedloop.serve.model_host import ModelHost
-from closedloop.serve.predictor import Predictor, no_such_model
-from closedloop.serve.stamp import NEW, Stamp
-from closedloop.serve.turn_messages import (
+from closedloop.serve.http.messages import PredictRequest
+from closedloop.serve.http.turn_messages import (
     DEFAULT_ROUTE,
     MAX_MODELS,
     TurnCandidateOut,
@@ -25,6 +22,9 @@ from closedloop.serve.turn_messages import (
     TurnResponse,
     TurnStepOut,
 )
+from closedloop.serve.model_host import ModelHost
+from closedloop.serve.predictor import Predictor, no_such_model
+from closedloop.serve.stamp import NEW, Stamp
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import pytest
 
 from closedloop.core.errors import EngineError, NotAllowed
 from closedloop.core.identity import ApiKey
-from closedloop.serve.access import KeyRing, RateLimit
+from closedloop.serve.admission.access import KeyRing, RateLimit
 
 
 class Store:

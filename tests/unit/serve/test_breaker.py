@@ -6,7 +6,7 @@ import pytest
 from closedloop.core.errors import EngineError
 from closedloop.models.reference import ModelRef
 from closedloop.models.registry import Champion
-from closedloop.serve.breaker import BreakerLimits, Breakers, Standing
+from closedloop.serve.admission.breaker import BreakerLimits, Breakers, Standing
 
 DESK = Champion(ref=ModelRef.parse("shop.intent.desk"), version=1, path="", sha256="")
 OTHER = replace(DESK, ref=ModelRef.parse("bank.intent.desk"))

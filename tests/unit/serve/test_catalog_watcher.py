@@ -8,7 +8,7 @@ from closedloop.models.trial import Stage, Trial
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.catalog_watcher import CatalogWatcher, follow
 from closedloop.serve.model_host import ModelHost
-from closedloop.serve.trial_counts import Counts, Tally, TrialKey
+from closedloop.serve.trials.counts import Counts, Tally, TrialKey
 
 
 def catalog(*versions):

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from closedloop.serve.deadline import Deadline, TimedOut
+from closedloop.serve.admission.deadline import Deadline, TimedOut
 
 
 def test_what_takes_too_long_is_given_up():

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from closedloop.data.event import SCHEMA, Kind
 from closedloop.data.ingest import MAX_TEXT_CHARS
-from closedloop.serve.event_messages import EventIn
-from closedloop.serve.messages import MAX_TEXT_CHARS as MAX_SENT_CHARS
+from closedloop.serve.http.event_messages import EventIn
+from closedloop.serve.http.messages import MAX_TEXT_CHARS as MAX_SENT_CHARS
 
 # Fields that every stored event has, and that the door fills in where a client leaves them out.
 FILLED_IN = {"event_id", "ts", "tenant", "kind", "attributes"}

@@ -23,11 +23,11 @@ from closedloop.data.event_lookup import find_event
 from closedloop.data.lake import Lake
 from closedloop.models.reference import ModelRef
 from closedloop.models.registry import Champion
-from closedloop.serve.access import KeyRing
-from closedloop.serve.api import build_app
+from closedloop.serve.admission.access import KeyRing
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.client import Client
 from closedloop.serve.event_writer import EventWriter
+from closedloop.serve.http.api import build_app
 from closedloop.serve.model_host import ModelHost
 from closedloop.serve.options import ServingOptions
 from closedloop.serve.service import Service

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from closedloop.serve.fair_pool import FairPool
+from closedloop.serve.admission.fair_pool import FairPool
 
 WAIT_S = 30
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from closedloop.serve.fair_share import FairShare
+from closedloop.serve.admission.fair_share import FairShare
 
 
 def test_one_tenant_gets_nearly_all_and_a_second_always_finds_a_place():

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from closedloop.models.trial import Stage, Trial
-from closedloop.serve.breaker import BreakerLimits
+from closedloop.serve.admission.breaker import BreakerLimits
 from closedloop.serve.model_host import OnTrial
 
 WAIT_S = 30

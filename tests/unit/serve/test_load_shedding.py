@@ -6,7 +6,7 @@ from statistics import quantiles
 
 import pytest
 
-from closedloop.serve.load_shedding import LoadShedder
+from closedloop.serve.admission.load_shedding import LoadShedder
 
 BUDGET_S = 0.1
 ANSWER_S = 0.001

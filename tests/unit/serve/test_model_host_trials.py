@@ -15,10 +15,10 @@ from closedloop.models.registry import Champion
 from closedloop.models.trial import Stage, Trial
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.event_writer import EventWriter
-from closedloop.serve.messages import PredictRequest
+from closedloop.serve.http.messages import PredictRequest
 from closedloop.serve.model_host import ModelHost
 from closedloop.serve.predictor import Predictor
-from closedloop.serve.trial_desk import TrialDesk
+from closedloop.serve.trials.desk import TrialDesk
 
 NAME = "retail.intent.desk"
 KEY = ApiKey(id="1", client="app", tenant="retail", created_at=0.0)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from closedloop.serve.edge import Edge
+from closedloop.serve.http.edge import Edge
 
 PREDICT = "/v1/models/shop.intent.desk:predict"
 IDS = ("request_id", "prediction_id")

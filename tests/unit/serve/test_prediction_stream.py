@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 
 from closedloop.serve.client import AsyncClient, Client
-from closedloop.serve.prediction_stream import MAX_LINE_BYTES, Lines
+from closedloop.serve.http.prediction_stream import MAX_LINE_BYTES, Lines
 
 STREAM = "/v1/models/shop.intent.desk:predict_stream"
 

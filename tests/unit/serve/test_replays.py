@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from closedloop.serve.replays import Recorded, Replays
+from closedloop.serve.http.replays import Recorded, Replays
 from closedloop.serve.stamp import IdempotencyMismatch
 
 NAME = ("1", "a-key")

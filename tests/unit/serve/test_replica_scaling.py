@@ -4,8 +4,8 @@ import pytest
 
 from closedloop.core.errors import InputError
 from closedloop.core.settings import Settings
+from closedloop.serve.admission.replica_scaling import METRIC, LoadMeter, desired_replicas
 from closedloop.serve.options import ServingOptions
-from closedloop.serve.replica_scaling import METRIC, LoadMeter, desired_replicas
 
 
 class Clock:

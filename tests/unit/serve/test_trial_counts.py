@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from closedloop.models.prediction import Prediction
-from closedloop.serve.trial_counts import Counts, Tallies, Tally, TrialKey
-from closedloop.serve.trial_outcome import Outcome
+from closedloop.serve.trials.counts import Counts, Tallies, Tally, TrialKey
+from closedloop.serve.trials.outcome import Outcome
 
 KEY = TrialKey(model="retail.intent.desk", champion=1, trial=2)
 OUTCOMES = st.one_of(

@@ -13,11 +13,11 @@ from closedloop.models.reference import ModelRef
 from closedloop.models.registry import Champion
 from closedloop.models.trial import Stage, Trial
 from closedloop.serve.event_writer import EventWriter
-from closedloop.serve.messages import PredictRequest
+from closedloop.serve.http.messages import PredictRequest
 from closedloop.serve.model_host import OnTrial, Served
-from closedloop.serve.trial_counts import Tally, TrialKey
-from closedloop.serve.trial_desk import TrialDesk
-from closedloop.serve.trial_outcome import ask
+from closedloop.serve.trials.counts import Tally, TrialKey
+from closedloop.serve.trials.desk import TrialDesk
+from closedloop.serve.trials.outcome import ask
 
 REF = ModelRef(tenant="retail", algorithm="intent", name="desk")
 KEY = TrialKey(model=str(REF), champion=1, trial=2)

@@ -6,9 +6,9 @@ from closedloop.models.reference import ModelRef
 from closedloop.models.registry import Champion
 from closedloop.models.trial import Stage, Trial
 from closedloop.serve.catalog import Catalog
-from closedloop.serve.trial_counts import Counts, Tally, TrialKey
-from closedloop.serve.trial_ledger import TrialLedger
-from closedloop.serve.trial_verdict import TrialLimits
+from closedloop.serve.trials.counts import Counts, Tally, TrialKey
+from closedloop.serve.trials.ledger import TrialLedger
+from closedloop.serve.trials.verdict import TrialLimits
 
 REF = ModelRef(tenant="retail", algorithm="intent", name="desk")
 LIMITS = TrialLimits(window_s=300)

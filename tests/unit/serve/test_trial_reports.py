@@ -10,11 +10,11 @@ from closedloop.models.reference import ModelRef
 from closedloop.models.registry import Champion
 from closedloop.models.trial import Stage, Trial
 from closedloop.serve.catalog import Catalog
-from closedloop.serve.trial_counts import Counts, Tallies, TrialKey
-from closedloop.serve.trial_ledger import TrialLedger
-from closedloop.serve.trial_outcome import Outcome
-from closedloop.serve.trial_reports import report
-from closedloop.serve.trial_verdict import TrialLimits
+from closedloop.serve.trials.counts import Counts, Tallies, TrialKey
+from closedloop.serve.trials.ledger import TrialLedger
+from closedloop.serve.trials.outcome import Outcome
+from closedloop.serve.trials.reports import report
+from closedloop.serve.trials.verdict import TrialLimits
 
 REF = ModelRef(tenant="retail", algorithm="intent", name="desk")
 KEY = TrialKey(model=str(REF), champion=1, trial=2)

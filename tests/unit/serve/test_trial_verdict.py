@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from closedloop.serve.trial_counts import Counts
-from closedloop.serve.trial_verdict import TrialLimits, judge
+from closedloop.serve.trials.counts import Counts
+from closedloop.serve.trials.verdict import TrialLimits, judge
 
 LIMITS = TrialLimits()
 

@@ -7,7 +7,7 @@ import pytest
 
 from closedloop.core.api_key import Action, ApiKey
 from closedloop.data.event import Kind
-from closedloop.serve.breaker import BreakerLimits
+from closedloop.serve.admission.breaker import BreakerLimits
 
 TURN = "/v1/turn"
 SURE = {"first": 0.4, "second": 0.9, "third": 0.6}

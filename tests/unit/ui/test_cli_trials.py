@@ -15,7 +15,7 @@ from closedloop.core.store import Store
 from closedloop.models.reference import ModelRef
 from closedloop.models.registry import Champion, Registry, Stages
 from closedloop.models.trial import EndedTrial, Stage, Trial
-from closedloop.serve.trial_counts import Counts, Tally, TrialKey
+from closedloop.serve.trials.counts import Counts, Tally, TrialKey
 from closedloop.ui.cli.main import main
 from closedloop.ui.trial_table import trial_figures
 

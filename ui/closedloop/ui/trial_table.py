@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from closedloop.models.registry import Stages
     from closedloop.models.trial import EndedTrial
-    from closedloop.serve.trial_counts import Counts, Tally, TrialKey
+    from closedloop.serve.trials.counts import Counts, Tally, TrialKey
 
 _MAX_ENDED = 20  # lines
 
@@ -23,7 +23,7 @@ def trial_figures(stages: Stages, totals: Mapping[TrialKey, Tally] | None) -> li
     totals : mapping of TrialKey to Tally, or None
         What serving counted; None where it cannot be asked, and then counts are None, too.
     """
-    from closedloop.serve.trial_counts import Tally, TrialKey
+    from closedloop.serve.trials.counts import Tally, TrialKey
 
     champions = {champion.ref: champion.version for champion in stages.champions}
     figures = []

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from closedloop.core.settings import Settings
     from closedloop.models.reference import ModelRef
     from closedloop.models.registry import Registry
-    from closedloop.serve.trial_counts import Tally, TrialKey
+    from closedloop.serve.trials.counts import Tally, TrialKey
 
 _Model = Annotated[str, typer.Argument(help="TENANT.ALGORITHM.NAME")]
 _Version = Annotated[int, typer.Argument(help="Of the model.", min=1)]
@@ -150,7 +150,7 @@ def _totals(settings: Settings) -> tuple[dict[TrialKey, Tally] | None, str]:
     """Ask the running platform; return (what it counted, "") or (None, why not)."""
     from closedloop.actors.cluster import ray_cluster, running_address
     from closedloop.core.errors import ClosedLoopError
-    from closedloop.serve.trial_reports import trial_totals
+    from closedloop.serve.trials.reports import trial_totals
 
     if not (settings.ray_address or running_address(settings)):
         return None, "the platform does not run; start it with 'closedloop up'."

@@ -13,12 +13,18 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from closedloop.core.errors import ClosedLoopError
-from closedloop.serve.edge import Edge
-from closedloop.serve.messages import (
+from closedloop.serve.http.edge import Edge
+from closedloop.serve.http.messages import (
     HealthResponse,
 )
-from closedloop.serve.refusals import NO_OBJECT, error_answer, error_body, invalid_body, printable
-from closedloop.serve.routes import guarded_routes
+from closedloop.serve.http.refusals import (
+    NO_OBJECT,
+    error_answer,
+    error_body,
+    invalid_body,
+    printable,
+)
+from closedloop.serve.http.routes import guarded_routes
 
 if TYPE_CHECKING:
     from closedloop.serve.service import Service
@@ -70,7 +76,7 @@ def build_app(
         health = service.health()
         return JSONResponse(health.model_dump(), 503 if health.status == "starting" else 200)
 
-    page = resources.files("closedloop.serve").joinpath("docs_page.html").read_text("utf-8")
+    page = resources.files("closedloop.serve.http").joinpath("docs_page.html").read_text("utf-8")
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from closedloop.serve.messages import PredictionId, Request, Share, ShortName, Text, Turn
+from closedloop.serve.http.messages import PredictionId, Request, Share, ShortName, Text, Turn
 
 MAX_EVENTS = 1_000
 MAX_ATTRIBUTES = 64

@@ -15,8 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from closedloop.serve.model_host import Model
-from closedloop.serve.trial_counts import TrialKey
-from closedloop.serve.trial_outcome import Outcome, Side, ask_safely
+from closedloop.serve.trials.counts import TrialKey
+from closedloop.serve.trials.outcome import Outcome, Side, ask_safely
 
 # A request may hold a megabyte of text; up to this the limit is as it was set, then it grows.
 _USUAL_CHARACTERS = 100_000

@@ -24,12 +24,18 @@ from closedloop.core.api_key import Action
 from closedloop.core.errors import (
     ClosedLoopError,
 )
-from closedloop.serve.access import as_bearer
-from closedloop.serve.bodies import drain
-from closedloop.serve.deadline import Deadline
-from closedloop.serve.messages import PredictRequest
-from closedloop.serve.refusals import NO_OBJECT, TooLarge, error_answer, error_body, invalid_body
-from closedloop.serve.replays import Recorded, Replays
+from closedloop.serve.admission.access import as_bearer
+from closedloop.serve.admission.deadline import Deadline
+from closedloop.serve.http.bodies import drain
+from closedloop.serve.http.messages import PredictRequest
+from closedloop.serve.http.refusals import (
+    NO_OBJECT,
+    TooLarge,
+    error_answer,
+    error_body,
+    invalid_body,
+)
+from closedloop.serve.http.replays import Recorded, Replays
 from closedloop.serve.stamp import NEW, Stamp, stamp_of
 
 if TYPE_CHECKING:

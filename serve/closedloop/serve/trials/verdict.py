@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
 
-from closedloop.serve.trial_counts import Counts
+from closedloop.serve.trials.counts import Counts
 
 _P95_TAIL = 0.05
 

@@ -13,8 +13,8 @@ from typing import Any
 from uuid import uuid4
 
 from closedloop.core.errors import EngineError, first_line
-from closedloop.serve.trial_counts import Tally, TrialKey
-from closedloop.serve.trial_desk import TrialDesk
+from closedloop.serve.trials.counts import Tally, TrialKey
+from closedloop.serve.trials.desk import TrialDesk
 
 logger = logging.getLogger(__name__)
 

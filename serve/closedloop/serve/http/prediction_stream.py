@@ -21,8 +21,8 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from closedloop.core.errors import ClosedLoopError, Overloaded
-from closedloop.serve.messages import PredictRequest, StreamLine
-from closedloop.serve.refusals import error_answer, error_body, invalid_body
+from closedloop.serve.http.messages import PredictRequest, StreamLine
+from closedloop.serve.http.refusals import error_answer, error_body, invalid_body
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send

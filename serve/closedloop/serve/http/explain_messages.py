@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from closedloop.serve.messages import Request, Share, Text
+from closedloop.serve.http.messages import Request, Share, Text
 
 
 class ExplainRequest(Request):

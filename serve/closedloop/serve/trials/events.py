@@ -18,8 +18,8 @@ from collections.abc import Iterable, Sequence
 
 from closedloop.data.event import Event
 from closedloop.models.trial import Stage
-from closedloop.serve.trial_counts import TrialKey
-from closedloop.serve.trial_outcome import Answers, Side
+from closedloop.serve.trials.counts import TrialKey
+from closedloop.serve.trials.outcome import Answers, Side
 
 
 def note_trial(events: Iterable[Event], key: TrialKey, stage: Stage, *, by: Side) -> None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from closedloop.models.trial import Trial
 from closedloop.serve.catalog import Catalog
-from closedloop.serve.trial_counts import Tally, TrialKey
-from closedloop.serve.trial_verdict import TrialLimits, judge
+from closedloop.serve.trials.counts import Tally, TrialKey
+from closedloop.serve.trials.verdict import TrialLimits, judge
 
 _SLICES = 30  # of the window; what falls out of it does so a slice at a time
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from closedloop.serve.messages import Request, RuleOut, Share, ShortName, Text, Turn
+from closedloop.serve.http.messages import Request, RuleOut, Share, ShortName, Text, Turn
 
 DEFAULT_ROUTE = "intent"
 DEFAULT_CONFIDENCE = 0.5

@@ -12,28 +12,28 @@ from pydantic_core import from_json
 
 from closedloop.core.errors import ClosedLoopError
 from closedloop.core.identity import ApiKey
-from closedloop.serve.bodies import drain
-from closedloop.serve.described import (
+from closedloop.serve.figures import MEDIA_TYPE as METRICS_MEDIA_TYPE
+from closedloop.serve.http.bodies import drain
+from closedloop.serve.http.described import (
     METRICS_ANSWER,
     STREAM_ANSWER,
     STREAM_BODY,
     IdempotencyKey,
     documented,
 )
-from closedloop.serve.event_messages import EventsRequest, EventsResponse
-from closedloop.serve.explain_messages import ExplainRequest, ExplainResponse
-from closedloop.serve.figures import MEDIA_TYPE as METRICS_MEDIA_TYPE
-from closedloop.serve.messages import (
+from closedloop.serve.http.event_messages import EventsRequest, EventsResponse
+from closedloop.serve.http.explain_messages import ExplainRequest, ExplainResponse
+from closedloop.serve.http.messages import (
     FeedbackRequest,
     FeedbackResponse,
     ModelsResponse,
     PredictRequest,
     PredictResponse,
 )
-from closedloop.serve.prediction_stream import PredictionStream
-from closedloop.serve.refusals import invalid_body
+from closedloop.serve.http.prediction_stream import PredictionStream
+from closedloop.serve.http.refusals import invalid_body
+from closedloop.serve.http.turn_messages import TurnRequest, TurnResponse
 from closedloop.serve.stamp import Stamp
-from closedloop.serve.turn_messages import TurnRequest, TurnResponse
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

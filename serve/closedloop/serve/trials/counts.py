@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from closedloop.data.cube.sketches import latency_bin, quantile
-from closedloop.serve.trial_outcome import Answers, Outcome, Side
+from closedloop.serve.trials.outcome import Answers, Outcome, Side
 
 _P95 = 0.95
 

@@ -8,8 +8,8 @@ from fastapi import Header
 from pydantic import BaseModel
 
 from closedloop.serve.figures import MEDIA_TYPE as METRICS_MEDIA_TYPE
-from closedloop.serve.messages import ErrorResponse, StreamAnswer, StreamLine, StreamProblem
-from closedloop.serve.prediction_stream import MEDIA_TYPE as STREAM_MEDIA_TYPE
+from closedloop.serve.http.messages import ErrorResponse, StreamAnswer, StreamLine, StreamProblem
+from closedloop.serve.http.prediction_stream import MEDIA_TYPE as STREAM_MEDIA_TYPE
 from closedloop.serve.stamp import KEY_PATTERN
 
 _MEANINGS = {

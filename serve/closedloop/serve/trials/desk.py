@@ -25,14 +25,14 @@ from closedloop.models.trial import subject_of
 from closedloop.serve.answer_events import prediction_events
 from closedloop.serve.answer_threads import AnswerThreads
 from closedloop.serve.event_writer import EventWriter
-from closedloop.serve.messages import PredictRequest
+from closedloop.serve.http.messages import PredictRequest
 from closedloop.serve.model_host import Model, OnTrial, Served
 from closedloop.serve.rulings import Rules, Rulings, no_rules
 from closedloop.serve.stamp import NEW, Stamp
-from closedloop.serve.trial_counts import Tallies, Tally, TrialKey
-from closedloop.serve.trial_events import note_answers, note_problem, note_trial
-from closedloop.serve.trial_outcome import Answers, Outcome, Side, failure
-from closedloop.serve.trial_threads import Asked, Question, TrialThreads
+from closedloop.serve.trials.counts import Tallies, Tally, TrialKey
+from closedloop.serve.trials.events import note_answers, note_problem, note_trial
+from closedloop.serve.trials.outcome import Answers, Outcome, Side, failure
+from closedloop.serve.trials.threads import Asked, Question, TrialThreads
 
 _CANARIES = 8  # requests that wait for versions on trial at a time; more go to the champion
 _LOADING = Outcome(problem="not asked: it was not in memory yet")

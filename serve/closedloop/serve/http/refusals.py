@@ -13,7 +13,7 @@ from closedloop.core.errors import (
     NotFound,
     Overloaded,
 )
-from closedloop.serve.deadline import TimedOut
+from closedloop.serve.admission.deadline import TimedOut
 from closedloop.serve.stamp import IdempotencyMismatch
 
 if TYPE_CHECKING:
