@@ -181,6 +181,7 @@ def _put_together(described: dict[str, Any], row: dict[str, Any]) -> StreamClust
             seen=seen,
             terms={terms[key]: weight for key, weight in held.items()},
         )
+    micros.squares = {micro: one.square for micro, one in micros.micros.items()}
     for key, postings in zip(row["index"], _rows("postings", row), strict=True):
         micros.index[terms[key]] = postings
     for name in ("homes", "successors", "departed", "parents"):
