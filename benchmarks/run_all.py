@@ -26,10 +26,16 @@ def main() -> None:
 
     intents = options.data / "banking77"
     loop = ["--logs", str(intents / "train.csv"), "--heldout", str(intents / "test.csv")]
+    titles = options.data / "news-stream" / "News-T"
+    stream = ["--data", str(titles)]
     commands = {"privacy": [], "ingest": [], "etl": [], "cube": [], "loop": loop}
+    commands["stream_clustering"] = stream
     if not intents.exists():
         print(f"loop: left out, there is no {intents} (set CLOSEDLOOP_DATA or --data)")
         del commands["loop"]
+    if not titles.exists():
+        print(f"stream_clustering: left out, there is no {titles} (set CLOSEDLOOP_DATA or --data)")
+        del commands["stream_clustering"]
     failed = []
     for name, words in commands.items():
         figures = options.out / f"{name}.json"
