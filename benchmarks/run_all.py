@@ -26,6 +26,7 @@ def main() -> None:
 
     intents = options.data / "banking77"
     loop = ["--logs", str(intents / "train.csv"), "--heldout", str(intents / "test.csv")]
+    titles = options.data / "news-stream" / "News-T"
     commands = {
         "privacy": [],
         "ingest": [],
@@ -34,10 +35,14 @@ def main() -> None:
         "serving": [],
         "defence": [],
         "loop": loop,
+        "stream_clustering": ["--data", str(titles)],
     }
     if not intents.exists():
         print(f"loop: left out, there is no {intents} (set CLOSEDLOOP_DATA or --data)")
         del commands["loop"]
+    if not titles.exists():
+        print(f"stream_clustering: left out, there is no {titles} (set CLOSEDLOOP_DATA or --data)")
+        del commands["stream_clustering"]
     failed = []
     for name, words in commands.items():
         figures = options.out / f"{name}.json"

@@ -32,6 +32,7 @@ from closedloop.data.simulate.dialogues import simulate_turns
 from closedloop.data.simulate.scenario import Scenario
 from closedloop.defence.cluster_state import dump
 from closedloop.defence.stream_clusters import StreamClusters, StreamSettings
+from closedloop.samples.embedding import load_embedding
 
 _FLAT_FROM = 100_000
 _PEER_RADIUS = 0.85  # the best of those tried for short titles
@@ -97,11 +98,13 @@ def quality(truth: list[str], found: list[int | None]) -> dict[str, float]:
 
 def ours(texts: list[str], truth: list[str], runs: int) -> dict[str, Any]:
     """Cluster the stream in one pass with the default settings; the last grouping is timed."""
-    seconds = float("inf")
+    load_embedding()  # once a process
+    seconds, online = float("inf"), float("inf")
     for _ in range(runs):
         stream = StreamClusters()
         began = time.perf_counter()
         placed = [stream.add(text) for text in texts]
+        online = min(online, time.perf_counter() - began)
         stream.refresh()
         seconds = min(seconds, time.perf_counter() - began)
     found = [stream.cluster_of(one) for one in placed]
@@ -112,6 +115,7 @@ def ours(texts: list[str], truth: list[str], runs: int) -> dict[str, Any]:
         "clusters": len(set(found)),
         "micro_clusters": len(stream.micros.micros),
         "docs_per_second": len(texts) / seconds,
+        "docs_per_second_without_last_grouping": len(texts) / online,
         "state_bytes": len(dump(stream)),
     }
 

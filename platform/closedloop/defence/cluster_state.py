@@ -81,7 +81,7 @@ def load(content: bytes) -> StreamClusters:
             raise ValueError(f"its format is {described['format']}, this release reads {FORMAT}")
         row = reader.get_batch(0).to_pylist()[0]
         return _put_together(described, row)
-    except (pa.ArrowException, KeyError, TypeError, ValueError, IndexError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(
             f"The state of the stream's clusters cannot be read: {error}.",
             remedy="Delete it; the stream is then clustered from the event log again.",
@@ -181,6 +181,7 @@ def _put_together(described: dict[str, Any], row: dict[str, Any]) -> StreamClust
             seen=seen,
             terms={terms[key]: weight for key, weight in held.items()},
         )
+    micros.squares = {micro: one.square for micro, one in micros.micros.items()}
     for key, postings in zip(row["index"], _rows("postings", row), strict=True):
         micros.index[terms[key]] = postings
     for name in ("homes", "successors", "departed", "parents"):

@@ -91,6 +91,8 @@ class MicroClusters:
         self.frequency: dict[str, float] = {}
         self.index: dict[str, dict[int, float]] = {}
         self.origin = 0.0
+        # Micro-cluster to its `square`, which every candidate is asked for.
+        self.squares: dict[int, float] = {}
 
     def add(self, terms: list[str], at: float) -> Landing:
         """Add a text.
@@ -123,10 +125,10 @@ class MicroClusters:
         length = math.hypot(*weights) or 1.0
         weights = [weight / length for weight in weights]
         found = self._candidates(terms, weights)
-        micros = self.micros
+        micros, squares = self.micros, self.squares
         best, nearest = 0.0, -1  # the square of a cosine
         for micro, value in found.items():
-            cosine = value * value / micros[micro].square
+            cosine = value * value / squares[micro]
             if cosine > best:
                 best, nearest = cosine, micro
         if best >= self.similarity * self.similarity:
@@ -178,13 +180,13 @@ class MicroClusters:
 
     def _plausible(self, found: dict[int, float], rest: float) -> dict[int, float]:
         """Return those whose cosine can still reach the similarity, or half of it by now."""
-        micros = self.micros
+        squares = self.squares
         least = max(self.similarity - rest, 0.5 * self.similarity)
         least *= least
         return {
             micro: value
             for micro, value in found.items()
-            if value * value >= least * micros[micro].square
+            if value * value >= least * squares[micro]
         }
 
     def _join(
@@ -210,17 +212,17 @@ class MicroClusters:
             square += added * (added + 2.0 * before)
             if len(postings) > most:
                 self._keep_champions(term)
-        micro.square = square
+        micro.square = self.squares[micro_id] = square
         if len(held) > 2 * self.terms:
             self._keep_terms(micro_id)
 
     def _keep_champions(self, term: str) -> None:
         postings = self.index[term]
-        micros = self.micros
+        squares = self.squares
         kept = heapq.nlargest(
             self.postings,
             (
-                (value * value / (micros[micro].square or 1.0), micro)
+                (value * value / (squares.get(micro) or 1.0), micro)
                 for micro, value in postings.items()
             ),
         )
@@ -257,6 +259,7 @@ class MicroClusters:
 
     def _remove(self, micros: list[int]) -> tuple[int, ...]:
         for micro_id in micros:
+            del self.squares[micro_id]
             for term in self.micros.pop(micro_id).terms:
                 self._unlink(micro_id, term)
         self._forget_terms()
@@ -277,6 +280,7 @@ class MicroClusters:
             micro.square *= factor * factor
             micro.own *= factor * factor
             micro.terms = {term: weight * factor for term, weight in micro.terms.items()}
+        self.squares = {micro: one.square for micro, one in self.micros.items()}
         self.frequency = {
             term: value * factor for term, value in self.frequency.items() if value * factor
         }

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from closedloop.core.errors import InputError
-from closedloop.defence.communities import communities
+from closedloop.defence.communities import Graph, communities
 from closedloop.defence.lineage import Change, Lineage
 from closedloop.defence.meaning import TermMeaning
 from closedloop.defence.micro_clusters import MicroClusters
@@ -51,7 +51,7 @@ class StreamSettings:
     # Part of the meaning in how alike two micro-clusters are; the rest is their words'.
     meaning: float = 0.3
     # Micro-clusters that a term leads to.
-    postings: int = 64
+    postings: int = 32
     # Terms that a micro-cluster keeps.
     terms: int = 64
     # Texts for each micro-cluster between two groupings; a grouping's cost is shared by them.
@@ -100,6 +100,7 @@ class Cluster:
 
 
 _LEAST_INTERVAL = 500  # texts
+_LINK_POSTINGS = 256  # where all are linked at once, a term may lead to more
 
 
 class StreamClusters:
@@ -128,7 +129,7 @@ class StreamClusters:
             terms=settings.terms,
         )
         self._linking = Linking(
-            neighbours=settings.neighbours, postings=4 * settings.postings, meaning=settings.meaning
+            neighbours=settings.neighbours, postings=_LINK_POSTINGS, meaning=settings.meaning
         )
         self._meaning = TermMeaning()
         self.lineage = Lineage(limit=settings.memory)
@@ -182,21 +183,22 @@ class StreamClusters:
         self.waited = 0
         self.lineage.depart(self.micros.forget(self.now))
         ids = list(self.micros.micros)
-        held = list(self.micros.micros.values())
-        graph = neighbour_graph(
-            held,
+        labels = communities(self._graph(), resolution=self.settings.resolution)
+        groups: list[list[int]] = [[] for _ in range(max(labels, default=-1) + 1)]
+        for micro, label in zip(ids, labels, strict=True):
+            groups[label].append(micro)
+        mass = {micro: one.mass for micro, one in self.micros.micros.items()}
+        return self.lineage.regroup(groups, mass)
+
+    def _graph(self) -> Graph:
+        return neighbour_graph(
+            list(self.micros.micros.values()),
             self.micros.frequency,
             self.micros.mass,
             1.0 / self._per_text(),
             self._linking,
             self._meaning,
         )
-        labels = communities(graph, resolution=self.settings.resolution)
-        groups: list[list[int]] = [[] for _ in range(max(labels, default=-1) + 1)]
-        for micro, label in zip(ids, labels, strict=True):
-            groups[label].append(micro)
-        mass = {micro: one.mass for micro, one in self.micros.micros.items()}
-        return self.lineage.regroup(groups, mass)
 
     def cluster_of(self, placement: Placement) -> int:
         """Return the cluster that a text of the past belongs to today."""

@@ -5,16 +5,8 @@ from random import Random
 import pytest
 
 _STEMS = [
-    "coupon",
-    "parcel",
-    "refund",
-    "invoice",
-    "password",
-    "size",
-    "battery",
-    "address",
-    "membership",
-    "warranty",
+    *("coupon", "parcel", "refund", "invoice", "password"),
+    *("size", "battery", "address", "membership", "warranty"),
 ]
 _ABOUT = {
     stem: [stem + part for part in ("", "er", "ing", "al", "ish", "ous", "ite", "oid")]
@@ -26,20 +18,8 @@ _CHINESE = {
     "发票": ["发票怎么开具", "开具电子发票", "发票抬头开具错", "补开发票开具", "发票开具不了"],
 }
 _FILLER = [
-    "please",
-    "hello",
-    "the",
-    "my",
-    "is",
-    "not",
-    "how",
-    "can",
-    "why",
-    "with",
-    "today",
-    "still",
-    "again",
-    "now",
+    *("please", "hello", "the", "my", "is", "not", "how"),
+    *("can", "why", "with", "today", "still", "again", "now"),
 ]
 
 
