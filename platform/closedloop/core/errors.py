@@ -146,6 +146,12 @@ class Tampered(ClosedLoopError):
     exit_code = 9
 
 
+def last_line(error: BaseException) -> str:
+    """Return the last line of an error's text: what an error of another process was in the end."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
 def first_line(error: BaseException) -> str:
     """Return what an engine's error says in one line; theirs may run to pages."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -16,7 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from closedloop.core.errors import Conflict, EngineError
+from closedloop.core.errors import Conflict, EngineError, last_line
 from closedloop.core.ports import port_is_free
 from closedloop.core.settings import Settings
 from closedloop.serve.options import ServingOptions
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 APP_NAME = "closedloop"
 _SWITCH_S = 0.001
+_END_S = 60.0
 _FIRST_CATALOG_S = 120.0  # MLflow's import and a new store's migration are in it
 _REPLICA_ENVIRONMENT = {
     # One loop takes a request and answers it: handing it to a second thread and back costs more
@@ -209,7 +211,7 @@ def start(settings: Settings, options: ServingOptions | None = None) -> str:
         serve.run(_application(settings, options, pseudonyms), name=APP_NAME, route_prefix="/")
     except (RayServeException, RuntimeError) as error:
         raise EngineError(
-            f"Serving did not come up: {str(error).splitlines()[0]}",
+            f"Serving did not come up: {last_line(error)}",
             remedy="See the replica's log below the Ray session's logs/serve folder.",
         ) from error
     return f"http://{options.host}:{settings.api_port}"
@@ -222,7 +224,26 @@ def stop() -> None:
     from closedloop.serve.catalog_watcher import stop_watcher
 
     serve.shutdown()
+    _wait_for_the_end_of_serve()
     stop_watcher()
+
+
+def _wait_for_the_end_of_serve() -> None:
+    """Wait until the controller is gone; Serve waits half a minute, which draining may outlast.
+
+    Who starts serving again before that talks to a controller that is ending.
+    """
+    import ray
+    from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
+
+    deadline = time.monotonic() + _END_S
+    while time.monotonic() < deadline:
+        try:
+            ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+        except ValueError:
+            return
+        time.sleep(0.1)  # Ray tells nobody when an actor has gone
+    logger.warning("Ray Serve's controller has not ended within %g s", _END_S)
 
 
 def _application(settings: Settings, options: ServingOptions, pseudonyms: Pseudonyms) -> Any:

@@ -55,3 +55,13 @@ def test_a_folder_that_somebody_else_put_there_is_refused(settings, tmp_path):
             prepare_ray(settings)
     finally:
         folder.unlink()
+
+
+def test_a_keeper_does_not_keep_a_keeper(settings):
+    """What `closedloop env` told a shell comes back to the next command of that shell."""
+    prepare_ray(settings)
+    keeper = Path(os.environ["RAY_SERVE_HAPROXY_BINARY_PATH"])
+    before = keeper.read_text()
+    assert str(keeper) not in before
+    prepare_ray(settings)
+    assert keeper.read_text() == before
