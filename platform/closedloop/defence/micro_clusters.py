@@ -21,6 +21,7 @@ import heapq
 import math
 from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import NamedTuple
 
 _second = itemgetter(1)
 # Half-lives between the oldest and the newest text that are told apart; squares stay floats.
@@ -46,8 +47,7 @@ class MicroCluster:
     terms: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Landing:
+class Landing(NamedTuple):
     """Where a text went."""
 
     micro: int

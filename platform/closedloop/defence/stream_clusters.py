@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from closedloop.core.errors import InputError
 from closedloop.defence.communities import Graph, communities
@@ -75,8 +76,7 @@ class StreamSettings:
             )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Placement:
+class Placement(NamedTuple):
     """Where a text went: its micro-cluster for good, and the cluster of that as of now."""
 
     micro: int
