@@ -155,6 +155,8 @@ class StreamClusters:
             raise InputError(f"The time {at} is no time.", remedy="Give seconds, or nothing.")
         self.texts += 1
         self.now = max(self.now, at)
+        if self.micros.needs_grouping:
+            self.refresh()
         landing = self.micros.add(stream_terms(text) or [""], at)
         lineage = self.lineage
         if landing.removed:
@@ -187,6 +189,7 @@ class StreamClusters:
         groups: list[list[int]] = [[] for _ in range(max(labels, default=-1) + 1)]
         for micro, label in zip(ids, labels, strict=True):
             groups[label].append(micro)
+        self.micros.settle()
         mass = {micro: one.mass for micro, one in self.micros.micros.items()}
         return self.lineage.regroup(groups, mass)
 
