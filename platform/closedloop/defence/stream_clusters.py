@@ -44,7 +44,7 @@ class StreamSettings:
     # Most micro-clusters in memory, some 5 kB each.
     micro_clusters: int = 10_000
     # Cosine from which a text joins a micro-cluster.
-    similarity: float = 0.45
+    similarity: float = 0.5
     # Nearest micro-clusters that each is linked to.
     neighbours: int = 25
     # Higher for more and smaller clusters.
@@ -52,7 +52,7 @@ class StreamSettings:
     # Part of the meaning in how alike two micro-clusters are; the rest is their words'.
     meaning: float = 0.3
     # Micro-clusters that a term leads to.
-    postings: int = 32
+    postings: int = 64
     # Terms that a micro-cluster keeps.
     terms: int = 64
     # Texts for each micro-cluster between two groupings; a grouping's cost is shared by them.
