@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from closedloop.core.errors import EngineError, InputError, NotFound
-from closedloop.defence.micro_clusters import MicroCluster
+from closedloop.defence.micro_cluster import MicroCluster
 from closedloop.defence.stream_clusters import StreamClusters, StreamSettings
 
 FORMAT = 1

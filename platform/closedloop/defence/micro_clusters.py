@@ -19,46 +19,15 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass, field
 from itertools import takewhile
 from operator import itemgetter
-from typing import NamedTuple
+
+from closedloop.defence.micro_cluster import Landing, MicroCluster
 
 _second = itemgetter(1)
 # Half-lives between the oldest and the newest text that are told apart; squares stay floats.
 _LONGEST = 60.0
 _FADED = 2.0**-10  # of a text of now: what weighs less is forgotten
-
-
-@dataclass(kw_only=True, slots=True)
-class MicroCluster:
-    """Sums over the texts of one micro-cluster; all weights are in units of now (see `Decay`)."""
-
-    # Weight of its texts.
-    mass: float = 0.0
-    # Squared length of the sum of its texts' unit vectors.
-    square: float = 0.0
-    # Sum of the squares of its texts' weights.
-    own: float = 0.0
-    # Texts, without decay.
-    texts: int = 0
-    # Time of the last text.
-    seen: float = 0.0
-    # Term to the weight of its texts that hold it.
-    terms: dict[str, float] = field(default_factory=dict)
-
-
-class Landing(NamedTuple):
-    """Where a text went."""
-
-    micro: int
-    # Whether the text founded the micro-cluster.
-    new: bool
-    # The nearest one of those before it where it is new, or -1, and the cosine to it.
-    nearest: int
-    cosine: float
-    # Micro-clusters that made room.
-    removed: tuple[int, ...]
 
 
 class MicroClusters:

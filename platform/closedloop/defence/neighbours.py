@@ -21,7 +21,7 @@ import scipy.sparse as sp
 
 from closedloop.defence.communities import Graph
 from closedloop.defence.meaning import TermMeaning
-from closedloop.defence.micro_clusters import MicroCluster
+from closedloop.defence.micro_cluster import MicroCluster
 
 _FLOOR = 0.1  # a smaller cosine is chance: one common word
 _CANDIDATES = 2  # by form, for each link that is chosen by form and meaning
