@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 @dataclass(kw_only=True, slots=True)
 class MicroCluster:
-    """Sums over the texts of one micro-cluster; all weights are in the unit of the origin (see `micro_clusters`)."""
+    """Sums over the texts of one micro-cluster; a text at the time of origin weighs 1."""
 
     # Weight of its texts.
     mass: float = 0.0
