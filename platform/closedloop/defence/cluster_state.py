@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from closedloop.core.errors import EngineError, InputError, NotFound
-from closedloop.defence.micro_clusters import MicroCluster
+from closedloop.defence.micro_cluster import MicroCluster
 from closedloop.defence.stream_clusters import StreamClusters, StreamSettings
 
 FORMAT = 1
@@ -34,7 +34,10 @@ def dump(stream: StreamClusters) -> bytes:
         "format": FORMAT,
         "settings": asdict(stream.settings),
         "stream": {"texts": stream.texts, "now": stream.now, "waited": stream.waited},
-        "micros": {"next_id": micros.next_id, "mass": micros.mass, "origin": micros.origin},
+        "micros": {
+            name: getattr(micros, name)
+            for name in ("next_id", "mass", "origin", "settled", "settled_left")
+        },
         "lineage": {"next_id": stream.lineage.next_id},
     }
     lists: dict[str, pa.Array] = {

@@ -17,17 +17,30 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
 
 _LEAST_GAIN = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Graph:
-    """An undirected weighted graph of nodes 0, 1, …; each edge stands with both of its ends."""
+    """An undirected weighted graph of nodes 0, 1, …"""
 
-    # Node to its neighbours and the weights of the edges; never itself.
+    # (nodes, nodes), symmetric, nothing on the diagonal.
+    links: sp.csr_matrix
+    # (nodes,) weight within a node, counted once; a node may stand for many.
+    loops: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Rows:
+    """A graph as dictionaries, which single moves read faster than a matrix."""
+
     edges: Sequence[dict[int, float]]
-    # Node to the weight within it, counted once; a node may stand for many.
     loops: Sequence[float]
 
 
@@ -46,29 +59,30 @@ def communities(graph: Graph, *, resolution: float, rounds: int = 2) -> list[int
     list of int
         Node to group, groups numbered 0, 1, … by their first node.
     """
-    labels = list(range(len(graph.edges)))
+    labels = list(range(len(graph.loops)))
+    rows = _rows(graph)
     for _ in range(rounds):
         before = labels
-        labels = _level(graph, labels, resolution)
+        labels = _level(graph, rows, labels, resolution)
         if labels == before:
             break
     return labels
 
 
-def _level(graph: Graph, labels: list[int], resolution: float) -> list[int]:
-    moved = _moved(graph, labels, resolution)
+def _level(graph: Graph, rows: _Rows, labels: list[int], resolution: float) -> list[int]:
+    moved = _moved(rows, labels, resolution)
     count = max(moved, default=-1) + 1
-    if count == len(graph.edges):
+    if count == len(moved):
         return moved
-    small = _aggregated(graph, moved, count)
-    above = _level(small, list(range(count)), resolution)
+    small = _contracted(graph, moved, count)
+    above = _level(small, _rows(small), list(range(count)), resolution)
     return [above[label] for label in moved]
 
 
-def _moved(graph: Graph, labels: list[int], resolution: float) -> list[int]:
+def _moved(rows: _Rows, labels: list[int], resolution: float) -> list[int]:
     """Move single nodes while the modularity grows."""
-    edges = graph.edges
-    degrees = [sum(row.values()) + 2.0 * loop for row, loop in zip(edges, graph.loops, strict=True)]
+    edges = rows.edges
+    degrees = [sum(row.values()) + 2.0 * loop for row, loop in zip(edges, rows.loops, strict=True)]
     total = sum(degrees)
     if not total:
         return _renumbered(labels)
@@ -107,20 +121,26 @@ def _moved(graph: Graph, labels: list[int], resolution: float) -> list[int]:
     return _renumbered(labels)
 
 
-def _aggregated(graph: Graph, labels: list[int], count: int) -> Graph:
-    edges: list[dict[int, float]] = [{} for _ in range(count)]
-    loops = [0.0] * count
-    for node, row in enumerate(graph.edges):
-        label = labels[node]
-        loops[label] += graph.loops[node]
-        into = edges[label]
-        for other, w in row.items():
-            there = labels[other]
-            if there == label:
-                loops[label] += 0.5 * w
-            else:
-                into[there] = into.get(there, 0.0) + w
-    return Graph(edges=edges, loops=loops)
+def _contracted(graph: Graph, labels: list[int], count: int) -> Graph:
+    """Make each group a node."""
+    ends = np.arange(len(labels) + 1)
+    member = sp.csr_matrix((np.ones(len(labels)), labels, ends), shape=(len(labels), count))
+    links = (member.T @ graph.links @ member).tocsr()
+    loops = member.T @ graph.loops + 0.5 * links.diagonal()
+    off = links.tocoo()
+    between = off.row != off.col
+    links = sp.csr_matrix(
+        (off.data[between], (off.row[between], off.col[between])), shape=(count, count)
+    )
+    links.sort_indices()
+    return Graph(links=links, loops=loops)
+
+
+def _rows(graph: Graph) -> _Rows:
+    ends = graph.links.indptr.tolist()
+    others, weights = graph.links.indices.tolist(), graph.links.data.tolist()
+    edges = [dict(zip(others[a:b], weights[a:b], strict=True)) for a, b in pairwise(ends)]
+    return _Rows(edges=edges, loops=graph.loops.tolist())
 
 
 def _renumbered(labels: list[int]) -> list[int]:

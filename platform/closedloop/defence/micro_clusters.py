@@ -19,45 +19,15 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass, field
+from itertools import takewhile
 from operator import itemgetter
+
+from closedloop.defence.micro_cluster import Landing, MicroCluster
 
 _second = itemgetter(1)
 # Half-lives between the oldest and the newest text that are told apart; squares stay floats.
 _LONGEST = 60.0
 _FADED = 2.0**-10  # of a text of now: what weighs less is forgotten
-
-
-@dataclass(kw_only=True, slots=True)
-class MicroCluster:
-    """Sums over the texts of one micro-cluster; all weights are in units of now (see `Decay`)."""
-
-    # Weight of its texts.
-    mass: float = 0.0
-    # Squared length of the sum of its texts' unit vectors.
-    square: float = 0.0
-    # Sum of the squares of its texts' weights.
-    own: float = 0.0
-    # Texts, without decay.
-    texts: int = 0
-    # Time of the last text.
-    seen: float = 0.0
-    # Term to the weight of its texts that hold it.
-    terms: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Landing:
-    """Where a text went."""
-
-    micro: int
-    # Whether the text founded the micro-cluster.
-    new: bool
-    # The nearest one of those before it where it is new, or -1, and the cosine to it.
-    nearest: int
-    cosine: float
-    # Micro-clusters that made room.
-    removed: tuple[int, ...]
 
 
 class MicroClusters:
@@ -91,6 +61,9 @@ class MicroClusters:
         self.frequency: dict[str, float] = {}
         self.index: dict[str, dict[int, float]] = {}
         self.origin = 0.0
+        # Ids below it have been grouped; how many of them are left.
+        self.settled = 0
+        self.settled_left = 0
         # Micro-cluster to its `square`, which every candidate is asked for.
         self.squares: dict[int, float] = {}
 
@@ -244,12 +217,23 @@ class MicroClusters:
             if not postings:
                 del self.index[term]
 
+    @property
+    def needs_grouping(self) -> bool:
+        """Whether there is no room, and too few have been grouped to make some."""
+        return len(self.micros) >= self.limit and self.settled_left < self._tenth
+
+    def settle(self) -> None:
+        """All micro-clusters of now have been grouped."""
+        self.settled, self.settled_left = self.next_id, len(self.micros)
+
+    @property
+    def _tenth(self) -> int:
+        return max(1, self.limit // 10)
+
     def _make_room(self) -> tuple[int, ...]:
-        """Remove the lightest tenth."""
-        count = max(1, self.limit // 10)
-        lightest = heapq.nsmallest(
-            count, self.micros.items(), key=lambda item: (item[1].mass, item[0])
-        )
+        """Remove the lightest, a tenth of all; not those that no grouping has seen."""
+        grouped = takewhile(lambda item: item[0] < self.settled, self.micros.items())
+        lightest = heapq.nsmallest(self._tenth, grouped, key=lambda item: (item[1].mass, item[0]))
         return self._remove([micro_id for micro_id, _ in lightest])
 
     def forget(self, now: float) -> tuple[int, ...]:
@@ -260,6 +244,7 @@ class MicroClusters:
     def _remove(self, micros: list[int]) -> tuple[int, ...]:
         for micro_id in micros:
             del self.squares[micro_id]
+            self.settled_left -= micro_id < self.settled
             for term in self.micros.pop(micro_id).terms:
                 self._unlink(micro_id, term)
         self._forget_terms()

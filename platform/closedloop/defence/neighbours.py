@@ -21,7 +21,7 @@ import scipy.sparse as sp
 
 from closedloop.defence.communities import Graph
 from closedloop.defence.meaning import TermMeaning
-from closedloop.defence.micro_clusters import MicroCluster
+from closedloop.defence.micro_cluster import MicroCluster
 
 _FLOOR = 0.1  # a smaller cosine is chance: one common word
 _CANDIDATES = 2  # by form, for each link that is chosen by form and meaning
@@ -75,7 +75,7 @@ def neighbour_graph(
     meanings = _meanings(matrix, meaning.vectors(terms)) if linking.meaning else None
     # What is weak in form may still be near in form and meaning together.
     floor = _FLOOR if meanings is None else 0.5 * _FLOOR
-    edges: list[dict[int, float]] = [{} for _ in micros]
+    given: list[tuple[_Floats, _Ints, _Ints]] = []
     for begin in range(0, len(micros), _BLOCK):
         rows, columns, cosines = _pairs(matrix[begin : begin + _BLOCK] @ index, begin, floor)
         if meanings is not None:
@@ -87,17 +87,23 @@ def neighbour_graph(
         best = _best(rows, cosines, linking.neighbours)
         rows, columns = rows[best], columns[best]
         weights = cosines[best] * roots[rows] * roots[columns]
-        for node, other, weight in zip(
-            rows.tolist(), columns.tolist(), weights.tolist(), strict=True
-        ):
-            there = edges[node]
-            there[other] = both = there.get(other, 0.0) + weight
-            edges[other][node] = both
+        given.append((weights, rows, columns))
     loops = [
         _cosine_within(micro) * size * min(linking.neighbours, max(0.0, size - 1.0))
         for micro, size in zip(micros, sizes, strict=True)
     ]
-    return Graph(edges=edges, loops=loops)
+    return Graph(links=_symmetric(given, len(micros)), loops=np.asarray(loops))
+
+
+def _symmetric(given: list[tuple[_Floats, _Ints, _Ints]], count: int) -> sp.csr_matrix:
+    """Sum what each end gives to the other."""
+    if not given:
+        return sp.csr_matrix((count, count))
+    weights, rows, columns = (np.concatenate(parts) for parts in zip(*given, strict=True))
+    links = sp.csr_matrix((weights, (rows, columns)), shape=(count, count))
+    links = (links + links.T).tocsr()
+    links.sort_indices()
+    return links
 
 
 def _cosine_within(micro: MicroCluster) -> float:

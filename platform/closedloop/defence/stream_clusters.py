@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from closedloop.core.errors import InputError
 from closedloop.defence.communities import Graph, communities
@@ -40,10 +41,10 @@ class StreamSettings:
 
     # Time after which a text weighs half; in the unit of `at`, texts where no time is given.
     half_life: float = 50_000.0
-    # Most micro-clusters in memory, some 5 kB each.
+    # Most micro-clusters in memory, some 20 kB each with the index.
     micro_clusters: int = 10_000
     # Cosine from which a text joins a micro-cluster.
-    similarity: float = 0.45
+    similarity: float = 0.5
     # Nearest micro-clusters that each is linked to.
     neighbours: int = 25
     # Higher for more and smaller clusters.
@@ -51,7 +52,7 @@ class StreamSettings:
     # Part of the meaning in how alike two micro-clusters are; the rest is their words'.
     meaning: float = 0.3
     # Micro-clusters that a term leads to.
-    postings: int = 32
+    postings: int = 64
     # Terms that a micro-cluster keeps.
     terms: int = 64
     # Texts for each micro-cluster between two groupings; a grouping's cost is shared by them.
@@ -75,8 +76,7 @@ class StreamSettings:
             )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Placement:
+class Placement(NamedTuple):
     """Where a text went: its micro-cluster for good, and the cluster of that as of now."""
 
     micro: int
@@ -155,6 +155,8 @@ class StreamClusters:
             raise InputError(f"The time {at} is no time.", remedy="Give seconds, or nothing.")
         self.texts += 1
         self.now = max(self.now, at)
+        if self.micros.needs_grouping:
+            self.refresh()
         landing = self.micros.add(stream_terms(text) or [""], at)
         lineage = self.lineage
         if landing.removed:
@@ -187,6 +189,7 @@ class StreamClusters:
         groups: list[list[int]] = [[] for _ in range(max(labels, default=-1) + 1)]
         for micro, label in zip(ids, labels, strict=True):
             groups[label].append(micro)
+        self.micros.settle()
         mass = {micro: one.mass for micro, one in self.micros.micros.items()}
         return self.lineage.regroup(groups, mass)
 

@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -6,10 +8,10 @@ from closedloop.defence.communities import Graph, communities
 
 
 def _graph(count, links, loops=None):
-    edges = [{} for _ in range(count)]
+    matrix = np.zeros((count, count))
     for one, other, weight in links:
-        edges[one][other] = edges[other][one] = weight
-    return Graph(edges=edges, loops=loops or [0.0] * count)
+        matrix[one, other] = matrix[other, one] = weight
+    return Graph(links=sp.csr_matrix(matrix), loops=np.asarray(loops or [0.0] * count))
 
 
 def _clique(nodes):
@@ -51,15 +53,10 @@ def test_no_group_is_better_left_by_itself_alone(links):
 
 
 def _modularity(graph, labels):
-    degrees = [sum(row.values()) for row in graph.edges]
-    total = sum(degrees)
-    within = sum(
-        weight
-        for node, row in enumerate(graph.edges)
-        for other, weight in row.items()
-        if labels[node] == labels[other]
-    )
-    groups = {}
-    for node, label in enumerate(labels):
-        groups[label] = groups.get(label, 0.0) + degrees[node]
-    return (within - sum(d * d for d in groups.values()) / total) / total if total else 0.0
+    matrix = graph.links.toarray()
+    total = matrix.sum()
+    if not total:
+        return 0.0
+    same = np.equal.outer(labels, labels)
+    degrees = matrix.sum(axis=0)
+    return (matrix[same].sum() - np.outer(degrees, degrees)[same].sum() / total) / total
