@@ -24,14 +24,16 @@ from closedloop.data.cube.filters import In, IsNull, Or
 from closedloop.samples.slices import Slices
 from closedloop.workflows.records import RunRecords
 
-CONTRACT = runpy.run_path(str(Path(__file__).parents[1] / "unit/samples/test_annotation.py"))
-globals().update(
-    {
-        name: value
-        for name, value in CONTRACT.items()
-        if name.startswith("test_") or name in ("clock", "queue")
-    }
-)
+CONTRACTS = {
+    "samples/test_annotation.py": ("clock", "queue"),
+    "core/test_audit.py": (),
+    "defence/rules/test_rule_book.py": ("now", "book"),
+}
+for contract, fixtures in CONTRACTS.items():
+    parts = runpy.run_path(str(Path(__file__).parents[1] / "unit" / contract))
+    globals().update(
+        {n: part for n, part in parts.items() if n.startswith("test_") or n in fixtures}
+    )
 
 
 def _binaries() -> Path | None:

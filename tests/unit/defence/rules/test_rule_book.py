@@ -1,3 +1,5 @@
+"""The rule book's contract; tests/integration/test_postgres_store.py runs it on PostgreSQL, too."""
+
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -18,16 +20,16 @@ DRAFT = RuleDraft(
 )
 
 
-class Clock:
-    now = 1_000.0
+class Now:
+    at = 1_000.0
 
     def __call__(self):
-        return self.now
+        return self.at
 
 
 @pytest.fixture
-def clock():
-    return Clock()
+def now():
+    return Now()
 
 
 @pytest.fixture
@@ -38,21 +40,21 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def book(store, clock):
-    return RuleBook(store, clock=clock)
+def book(store, now):
+    return RuleBook(store, clock=now)
 
 
-def test_a_rule_is_kept_as_it_was_written(book, clock):
+def test_a_rule_is_kept_as_it_was_written(book, now):
     rule = book.add(DRAFT, who="ann")
     assert book.get(rule.id) == rule
     assert (rule.condition, rule.channels) == ("coupon AND (fails OR 失效)", ("app", "web"))
-    assert (rule.revision, rule.created_at, rule.changed_by) == (1, clock.now, "ann")
+    assert (rule.revision, rule.created_at, rule.changed_by) == (1, now.at, "ann")
     assert book.all() == [rule]
 
 
-def test_a_change_is_a_new_revision_and_the_old_ones_stay(book, clock):
+def test_a_change_is_a_new_revision_and_the_old_ones_stay(book, now):
     rule = book.add(DRAFT, who="ann")
-    clock.now += 60
+    now.at += 60
     changed = book.change(rule.id, replace(DRAFT, priority=5), who="bob", seen=1)
     assert (changed.revision, changed.priority, changed.created_at) == (2, 5, 1_000.0)
     history = book.history(rule.id)
@@ -133,10 +135,10 @@ def test_a_rule_that_is_not_there_is_named(book, act):
         getattr(book, act)("no such", *more)
 
 
-def test_what_cannot_be_leaves_no_trace(book, clock):
+def test_what_cannot_be_leaves_no_trace(book, now):
     rule = book.add(DRAFT)
     with pytest.raises(InputError, match="expired already"):
-        book.add(replace(DRAFT, expires_at=clock.now))
+        book.add(replace(DRAFT, expires_at=now.at))
     with pytest.raises(InputError):
         book.change(rule.id, replace(DRAFT, condition="NOT a"))
     with pytest.raises(InputError, match="reason"):
