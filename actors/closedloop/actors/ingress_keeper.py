@@ -30,6 +30,7 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _READY_S = 30.0
 _PAUSE_S = 0.02
+_COMMAND_S = 2.0  # that a command waits for a child which is coming up
 _ATTEMPTS = 5
 _AGAIN_S = 0.2  # between starts that fail at once
 _SOCKET = re.compile(r"^(\s*stats socket )(\S+)", re.MULTILINE)
@@ -168,7 +169,7 @@ class Keeper:
         """Hand one command on and its answer back."""
         try:
             asked = await reader.readline()
-            answers, asking = await asyncio.open_unix_connection(self._own)
+            answers, asking = await self._child_socket()
             asking.write(asked)
             await asking.drain()
             answer = await answers.read()
@@ -178,9 +179,20 @@ class Keeper:
             writer.write(answer)
             await writer.drain()
         except OSError:
-            pass  # the child is being started again: no answer, as from a HAProxy that is away
+            pass  # the child does not come up: no answer, as from a HAProxy that is away
         finally:
             writer.close()
+
+    async def _child_socket(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to the child, which may be coming up again."""
+        deadline = asyncio.get_running_loop().time() + _COMMAND_S
+        while True:
+            try:
+                return await asyncio.open_unix_connection(self._own)
+            except OSError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(_PAUSE_S)
 
     def _end_former(self) -> None:
         for keeper in self._former:

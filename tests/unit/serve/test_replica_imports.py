@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-MODULES = ["deployment", "api", "service", "model_host", "catalog_watcher"]
+MODULES = ["deployment", "http.api", "service", "model_host", "catalog_watcher"]
 TRAINING = {"mlflow", "pyspark", "raydp", "optuna", "streamlit", "ray.tune"}
 
 
