@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 APP_NAME = "closedloop"
-_SWITCH_S = 0.001
 _END_S = 60.0
 _FIRST_CATALOG_S = 120.0  # MLflow's import and a new store's migration are in it
 _REPLICA_ENVIRONMENT = {
@@ -60,9 +58,6 @@ class Replica:
         """Return the application; Ray Serve calls it once the replica is made."""
         from closedloop.serve.http.api import build_app
 
-        # A model that answers in a thread holds up the event loop for as long as it has the
-        # interpreter's lock: for a millisecond at a time, not for five.
-        sys.setswitchinterval(_SWITCH_S)
         service = build_service(self._settings, self._options, self._pseudonyms)
         self._service = service
         return build_app(
