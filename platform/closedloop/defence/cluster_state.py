@@ -7,8 +7,6 @@ goes on must end as one that was never interrupted.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict
 from itertools import accumulate, chain, pairwise
 from pathlib import Path
@@ -16,7 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from closedloop.core.errors import EngineError, InputError, NotFound
+from closedloop.core.errors import InputError, NotFound
+from closedloop.core.files import written_whole
 from closedloop.defence.micro_cluster import MicroCluster
 from closedloop.defence.stream_clusters import StreamClusters, StreamSettings
 
@@ -99,22 +98,8 @@ def save(stream: StreamClusters, path: Path) -> None:
     EngineError
         The file cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".stream-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(dump(stream))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as error:
-        raise EngineError(
-            f"The clusters cannot be written to {path}: {error}.",
-            remedy="Check that the folder is writable and the disk has space.",
-        ) from error
+    with written_whole(path, what="state of the clusters") as file:
+        file.write_bytes(dump(stream))
 
 
 def open_saved(path: Path) -> StreamClusters:
