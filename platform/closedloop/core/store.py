@@ -30,6 +30,7 @@ class Lock(IntEnum):
     AUDIT = 7305111
     RULES = 7305112
     ISSUES = 7305113
+    CLUSTERER = 7305115
 
 
 class Store:
