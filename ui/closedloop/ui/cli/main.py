@@ -17,6 +17,7 @@ from closedloop.ui.cli import (
     cube,
     data,
     dead_letters,
+    defence,
     etl,
     events,
     lake,
@@ -54,6 +55,7 @@ app.command()(cube.query)
 app.add_typer(slices.slices, name="slices")
 app.add_typer(trials.models, name="models")
 app.add_typer(models.queue, name="queue")
+app.add_typer(defence.defence, name="defence")
 app.add_typer(rules.rules, name="rules")
 app.add_typer(privacy.privacy, name="privacy")
 app.add_typer(lake.lake, name="lake")
