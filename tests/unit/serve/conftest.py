@@ -11,8 +11,8 @@ from closedloop.core.api_key import Action, ApiKey
 from closedloop.core.errors import EngineError, NotAllowed
 from closedloop.data.event_log.protocol import START
 from closedloop.data.event_log.sqlite import SqliteEventLog
+from closedloop.models.model_version import Champion
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion
 from closedloop.serve.admission.access import KeyRing
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.event_writer import EventWriter
