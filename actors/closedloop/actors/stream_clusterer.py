@@ -1,9 +1,10 @@
 """Shards of the stream clusterer as Ray actors, one process each.
 
 An actor is a thread that runs a shard (`closedloop.defence.shard_run`) and a door to ask how it
-stands. It may be killed at any moment: Ray starts it again (``max_restarts=-1``) with the
-arguments that it had; it takes its place in the metadata store from the process before, and goes
-on from its files. Its place is void once the shards are dealt anew; it then ends by itself.
+stands; that of the first shard delivers alerts, too. It may be killed at any moment: Ray starts
+it again (``max_restarts=-1``) with the arguments that it had; it takes its place in the metadata
+store from the process before, and goes on from its files. Its place is void once the shards are
+dealt anew; it then ends by itself.
 
 The files are below ``CLOSEDLOOP_HOME``, so that every shard runs on the node that starts them.
 """
@@ -20,6 +21,7 @@ from closedloop.core.errors import EngineError
 from closedloop.core.settings import Settings
 from closedloop.core.store import Store
 from closedloop.data.event_log.opening import open_event_log
+from closedloop.defence.alerts.alerting import LiveAlerts
 from closedloop.defence.checkpoint import SlotFiles
 from closedloop.defence.issues.issue_board import IssueBoard
 from closedloop.defence.issues.issue_book import IssueBook
@@ -72,11 +74,14 @@ class HostedShard:
             shard=shard,
             epoch=epoch,
             watching=issue_watching(),
-            board=lambda store: IssueBoard(IssueBook(store)),
+            board=self._board,
             tell=self._measure,
         )
         self._thread = threading.Thread(target=self._run.run, name=actor_name(shard), daemon=True)
         self._thread.start()
+        self._ended = threading.Event()
+        if shard == 0:  # one sends all there are
+            threading.Thread(target=self._deliver, name="alerts", daemon=True).start()
 
     def host(self) -> tuple[str, int, int]:
         """Return the store's URL, the dealing's epoch and this process's id."""
@@ -89,8 +94,20 @@ class HostedShard:
     def stop(self, timeout_s: float) -> bool:
         """Save and end; return whether that was done in time."""
         self._run.stop()
+        self._ended.set()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    def _board(self, store: Store) -> IssueBoard:
+        alerts = LiveAlerts(self._settings, store)
+        return IssueBoard(IssueBook(store), raise_for=alerts.raise_for)
+
+    def _deliver(self) -> None:
+        store = Store(self._settings.store_url)
+        try:
+            LiveAlerts(self._settings, store).deliver_until(self._ended)
+        finally:
+            store.close()
 
     def _measure(self, figures: ShardFigures) -> None:
         for name, gauge in self._gauges.items():

@@ -132,6 +132,7 @@ class ServedApi:
         return self.call("POST", path, json=body, **more)
 
     def events(self):
+        assert self.service.rule_shadow.flush(10)
         assert self.writer.flush(10)
         return [logged.event for logged in self.log.read(START, limit=5_000).events]
 

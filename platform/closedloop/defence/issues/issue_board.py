@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 
-from closedloop.defence.issues.issue import Issue
 from closedloop.defence.issues.issue_book import IssueBook
 from closedloop.defence.issues.sighting import Sighting
 
 _FADE_AFTER_S = 86_400.0
-_FADE_PAUSE_S = 60.0  # of events; fading reads the whole board of a tenant
+_RAISE_PAUSE_S = 5.0  # of events: it reads a tenant's whole board
+_FADE_PAUSE_S = 60.0  # of events
 
 
 class IssueBoard:
@@ -19,8 +20,8 @@ class IssueBoard:
     ----------
     book : IssueBook
     raise_for : callable
-        Raises alerts for an issue that came onto the board; for the same one again, it must do
-        nothing. A shard that was killed between the two calls it when it is back.
+        Raises alerts for issues that are on the board, now and then, and at once where some came.
+        It knows what it has told.
     fade_after_s : float
         Time without a text after which an issue that nobody touched is closed.
     """
@@ -29,14 +30,14 @@ class IssueBoard:
         self,
         book: IssueBook,
         *,
-        raise_for: Callable[[Issue], object] = lambda _: None,
+        raise_for: Callable[..., object] = lambda *_: None,
         fade_after_s: float = _FADE_AFTER_S,
     ) -> None:
         self._book = book
         self._raise_for = raise_for
         self._fade_after_s = fade_after_s
         self._faded: dict[str, float] = {}
-        self._raised: set[str] = set()  # tenants whose open issues have their alerts
+        self._raised: dict[str, float] = {}
 
     def known(self, tenant: str) -> Collection[int]:
         """Return the clusters that are issues already."""
@@ -51,11 +52,10 @@ class IssueBoard:
             The store does not answer; telling the same again is safe.
         """
         came = self._book.publish(tenant, sightings)
-        if tenant not in self._raised:
-            came = [*self._book.board(tenant=tenant)]
-            self._raised.add(tenant)
-        for issue in came:
-            self._raise_for(issue)
-        if now - self._faded.get(tenant, 0.0) >= _FADE_PAUSE_S:
+        if came or now - self._raised.get(tenant, -math.inf) >= _RAISE_PAUSE_S:
+            # All that are open: one may have grown, or a kill came between it and its alert.
+            self._raise_for(*self._book.board(tenant=tenant))
+            self._raised[tenant] = now
+        if now - self._faded.get(tenant, -math.inf) >= _FADE_PAUSE_S:
             self._book.fade(tenant, quiet_since=now - self._fade_after_s)
             self._faded[tenant] = now

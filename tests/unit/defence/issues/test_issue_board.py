@@ -40,26 +40,32 @@ def book(tmp_path):
     store.close()
 
 
-def test_what_comes_onto_the_board_raises_an_alert_once(book):
+def clusters(raised):
+    return [[issue.sighting.cluster for issue in issues] for issues in raised]
+
+
+def test_alerts_hear_at_once_of_what_comes_and_now_and_then_of_the_rest(book):
     raised = []
-    board = IssueBoard(book, raise_for=lambda issue: raised.append(issue.sighting.cluster))
+    board = IssueBoard(book, raise_for=lambda *issues: raised.append(issues))
     board.tell("shop", [seen(1)], now=1_000.0)
-    board.tell("shop", [seen(1), seen(2)], now=1_001.0)
-    assert raised == [1, 2]
+    board.tell("shop", [seen(1), seen(2, rate_per_min=10.0)], now=1_001.0)
+    board.tell("shop", [seen(1)], now=1_002.0)
+    board.tell("shop", [seen(1)], now=1_020.0)
+    assert clusters(raised) == [[1], [1, 2], [1, 2]]
     assert board.known("shop") == [1, 2]
     assert board.known("bank") == []
 
 
 def test_an_alert_that_a_kill_prevented_is_raised_by_the_next_process(book):
-    def killed(issue):
-        raise KeyboardInterrupt(issue.id)
+    def killed(*issues):
+        raise KeyboardInterrupt(issues)
 
     with pytest.raises(KeyboardInterrupt):
         IssueBoard(book, raise_for=killed).tell("shop", [seen(1)], now=1_000.0)
     raised = []
-    board = IssueBoard(book, raise_for=lambda issue: raised.append(issue.sighting.cluster))
+    board = IssueBoard(book, raise_for=lambda *issues: raised.append(issues))
     board.tell("shop", [seen(1)], now=1_001.0)
-    assert raised == [1]
+    assert clusters(raised) == [[1]]
 
 
 def test_what_nobody_asks_any_more_fades(book):
