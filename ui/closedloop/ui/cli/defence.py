@@ -37,7 +37,7 @@ def status(json_file: _Json = None) -> None:
         store.close()
     now = time.time()
     if reports:
-        names = ("shard", "state", "tenants", "clusters", "behind", "events/s", "memory", "saved")
+        names = ("shard", "state", "tenants", "clusters", "behind", "events/s", "memory", "saves")
         table = Table(*names)
         for report in reports:
             table.add_row(*_row(report, now))
@@ -123,9 +123,9 @@ def _cluster(settings: Any) -> Any:
 
 def _row(report: ShardReport, now: float) -> tuple[str, ...]:
     figures = report.figures
-    behind = f"{figures.lag_events:,} events"
+    behind = f"{figures.lag_events:,}"
     if figures.lag_events:
-        behind += f", {figures.lag_s:,.1f} s"
+        behind += f" ({figures.lag_s:,.1f} s)"
     return (
         str(report.shard),
         _state(report, now),
@@ -134,7 +134,7 @@ def _row(report: ShardReport, now: float) -> tuple[str, ...]:
         behind,
         f"{figures.events_per_s:,.0f}",
         f"{figures.memory_bytes / 2**20:,.0f} MiB",
-        f"{figures.checkpoints:,} times, {figures.checkpoint_s:.2f} s",
+        f"{figures.checkpoints:,}",
     )
 
 
