@@ -8,7 +8,9 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
+import httpx
 import pytest
+import ray
 
 from closedloop.actors.stream_clusterer import (
     HostedShards,
@@ -174,6 +176,23 @@ def test_how_the_shards_stand_is_known_without_ray(settings: Settings) -> None:
     assert standing(store) == "0 tenants in 2 shards, 0 events behind"
     assert [f.process_id for f in shards.figures()] == shards.process_ids()
     store.close()
+
+
+def test_rays_metrics_have_the_shards_figures(settings: Settings, events: list[Event]) -> None:
+    append(settings, events[:200])
+    shards = host_clusterer(settings)
+    wait_for(lambda: shards.figures()[0].texts == 200, shards)
+    [node] = ray.nodes()
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    ours: list[str] = []
+
+    def told() -> bool:
+        text = httpx.get(url, trust_env=False).text
+        ours[:] = [line for line in text.splitlines() if "closedloop_clusterer_" in line]
+        return any("clusterer_tenants" in line and line.endswith(" 7.0") for line in ours)
+
+    wait_for(told, shards)
+    assert any("clusterer_lag_events" in line and 'shard="0"' in line for line in ours)
 
 
 def test_another_installations_shards_are_left_alone(settings: Settings, tmp_path: Path) -> None:
