@@ -159,3 +159,44 @@ rule_change = sa.Table(
     sa.Column("who", sa.String(120), nullable=False),
     sa.UniqueConstraint("rule_id", "revision"),
 )
+
+issue = sa.Table(
+    "issue",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("tenant", sa.String(120), nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("standing", sa.JSON, nullable=False),  # defence/issues/issue.py
+    sa.Column("sighting", sa.JSON, nullable=False),  # defence/issues/sighting.py, without samples
+    sa.Column("samples", sa.JSON, nullable=False),
+    sa.Column("parts", sa.JSON, nullable=False),  # micro-clusters that a person set apart
+    sa.Column("opened_at", sa.Float, nullable=False),
+    sa.Column("changed_at", sa.Float, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("sequence", sa.Integer, nullable=False),  # of the last change of anything
+    sa.Index("issue_state", "state"),
+    sa.Index("issue_sequence", "sequence"),
+)
+
+issue_cluster = sa.Table(
+    "issue_cluster",
+    metadata,
+    sa.Column("tenant", sa.String(120), primary_key=True),
+    sa.Column("cluster", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("issue_id", sa.ForeignKey("issue.id", ondelete="CASCADE"), nullable=False),
+    sa.Index("issue_cluster_issue", "issue_id"),
+)
+
+issue_act = sa.Table(
+    "issue_act",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("issue_id", sa.ForeignKey("issue.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("who", sa.String(120), nullable=False),  # empty: the stream
+    sa.Column("what", sa.String(60), nullable=False),
+    sa.Column("details", sa.JSON, nullable=False),
+    sa.Column("before", sa.JSON),  # what taking it back restores; NULL: it changed nothing
+    sa.Column("undone", sa.Boolean, nullable=False, default=False),
+    sa.Index("issue_act_issue", "issue_id", "id"),
+)

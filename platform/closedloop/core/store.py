@@ -29,6 +29,7 @@ class Lock(IntEnum):
     ANNOTATION = 7305110
     AUDIT = 7305111
     RULES = 7305112
+    ISSUES = 7305113
 
 
 class Store:
