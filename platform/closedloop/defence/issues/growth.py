@@ -17,7 +17,7 @@ import numpy.typing as npt
 from closedloop.defence.issues.baseline import SHAPE, WINDOWS, Outlook, Window, outlook, season
 from closedloop.defence.issues.newborns import NEWBORN_SHAPE, Newborns
 from closedloop.defence.issues.surprise import Dispersion, budgeted, looks_per_day, surprise
-from closedloop.defence.issues.tally import Tally
+from closedloop.defence.issues.tally import MINUTE_S, NOBODY, Tally
 
 Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
@@ -25,7 +25,7 @@ Mask = npt.NDArray[np.bool_]
 _WAYS = 2 * len(WINDOWS)
 _NEARLY = 3.0  # surprise from which a unit may be part of an issue that several make up
 _MILD = 1.3  # surprise of the cluster without which its micro-cluster's growth is an exchange
-_MEMORY_MINUTES = 1440.0
+MEMORY_MINUTES = 1440.0
 
 
 class Rise(NamedTuple):
@@ -65,10 +65,10 @@ class GrowthModel:
 
         The clusters are those as of each micro-cluster's last text.
         """
-        keep = 2.0 ** (-1.0 / _MEMORY_MINUTES)
+        keep = 2.0 ** (-1.0 / MEMORY_MINUTES)
         factors = season(tally, now)
         live, rests = tally.live, tally.rests
-        homes = np.where(rests, -1 - tally.ids, np.where(live, tally.homes, -1))
+        homes = np.where(rests, -1 - tally.ids, np.where(live, tally.homes, NOBODY))
         names, groups = np.unique(homes, return_inverse=True)
         for number, window in enumerate(WINDOWS):
             seen = outlook(tally, window, now, factors)
@@ -78,15 +78,20 @@ class GrowthModel:
             self.alone[number].learn(
                 seen.counts[old], seen.expected[old], seen.known[old], keep=keep
             )
+            share = min(1.0, MINUTE_S / window.length_s)
             fresh = live & seen.newborn
-            self.newborn[number].learn(seen.counts[fresh], seen.texts, keep=keep)
+            self.newborn[number].learn(
+                seen.counts[fresh], seen.texts, seen.past_texts, keep=keep, share=share
+            )
             summed = _summed(seen, rests, groups, len(names))
-            old = ~summed.newborn & (names >= 0)
+            old = ~summed.newborn & (names > NOBODY)
             self.summed[number].learn(
                 summed.counts[old], summed.expected[old], summed.known[old], keep=keep
             )
-            fresh = summed.newborn & (names >= 0)
-            self.newborn_clusters[number].learn(summed.counts[fresh], seen.texts, keep=keep)
+            fresh = summed.newborn & (names > NOBODY)
+            self.newborn_clusters[number].learn(
+                summed.counts[fresh], seen.texts, seen.past_texts, keep=keep, share=share
+            )
 
     def rising(self, tally: Tally, now: float, clusters: Whole, *, alarms: float) -> Growth:
         """Return what rises.
@@ -94,26 +99,26 @@ class GrowthModel:
         Parameters
         ----------
         clusters : ndarray of int, shape (columns,)
-            Today's cluster of each column, -1 where there is none.
+            Today's cluster of each column, `NOBODY` where there is none.
         alarms : float
             False alarms a day that are allowed.
         """
         names, groups = np.unique(clusters, return_inverse=True)
         factors = season(tally, now)
         growth = Growth(micros={}, clusters={}, seen={})
-        live, rests = tally.live & (clusters >= 0), tally.rests
+        live, rests = tally.live & (clusters > NOBODY), tally.rests
         for number, window in enumerate(WINDOWS):
             seen = growth.seen[window.length_s] = outlook(tally, window, now, factors)
             if not seen.texts:
                 continue
             looks = looks_per_day(window.length_s, seen.texts, seen.seconds)
             summed = _summed(seen, rests, groups, len(names))
-            total = _tested(summed, self.summed[number], self.newborn_clusters[number])
+            total = tested(summed, self.summed[number], self.newborn_clusters[number])
             least = budgeted(alarms, int((summed.counts > 0).sum()), looks, _WAYS)
-            for place in np.flatnonzero((total > _NEARLY) & (names >= 0)).tolist():
+            for place in np.flatnonzero((total > _NEARLY) & (names > NOBODY)).tolist():
                 rise = _rise(summed, place, total, least, window)
                 _keep(growth.clusters, int(names[place]), rise)
-            alone = _tested(seen, self.alone[number], self.newborn[number])
+            alone = tested(seen, self.alone[number], self.newborn[number])
             least = budgeted(alarms, int((seen.counts > 0).sum()), looks, _WAYS)
             believed = live & (alone > _NEARLY) & (total[groups] > _MILD)
             for slot in np.flatnonzero(believed).tolist():
@@ -121,7 +126,7 @@ class GrowthModel:
         return growth
 
 
-def _tested(seen: Outlook, varied: Dispersion, newborns: Newborns) -> Floats:
+def tested(seen: Outlook, varied: Dispersion, newborns: Newborns) -> Floats:
     """Return how surprising each count is; 0 where nothing is known of the past."""
     exposure = newborns.exposure(seen.past_texts)
     if exposure < 1.0:

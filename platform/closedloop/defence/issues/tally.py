@@ -106,21 +106,38 @@ class Tally:
     def count(self, micro: int, home: int, at: float) -> None:
         """Count a text of a micro-cluster; what is older than an hour is left out."""
         slot = self.slots.get(micro)
-        minute = int(at // MINUTE_S)
         if slot is None:
-            slot = self._found(micro, minute)
-        self.texts += 1
+            slot = self._found(micro, int(at // MINUTE_S))
         self.homes[slot] = home
-        self.last[slot] = self.texts
-        self.total[slot] += 1
+        self._add(slot, at)
+
+    def count_all(self, names: Iterable[int], at: float) -> None:
+        """Count a text under several different names."""
+        held = self.slots
+        slots = []
+        for name in names:
+            slot = held.get(name)
+            if slot is None:
+                if not self.free:
+                    self._widen()  # may drop one of the names before
+                    return self.count_all(names, at)
+                slot = self._found(name, int(at // MINUTE_S))
+            slots.append(slot)
+        self._add(slots, at)
+
+    def _add(self, slots: int | list[int], at: float) -> None:
+        self.texts += 1
+        self.last[slots] = self.texts
+        self.total[slots] += 1
+        minute = int(at // MINUTE_S)
         row = minute % MINUTES
         if self.minute_at[row] == minute:
-            self.minutes[row, slot] += 1
+            self.minutes[row, slots] += 1
             self.minutes_all[row] += 1
         number = int(at // FINE_S)
         row = number % FINE
         if self.fine_at[row] == number:
-            self.fine[row, slot] += 1
+            self.fine[row, slots] += 1
             self.fine_all[row] += 1
 
     def fine_rows(self, now: float, rows: int) -> list[int]:

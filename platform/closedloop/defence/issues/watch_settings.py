@@ -27,6 +27,8 @@ class WatchSettings:
     half_life_s: float = 28 * 86_400.0
     # Micro-clusters that are counted; 1.2 kB each once a week has been seen.
     micros: int = 12_000
+    # Words that are counted.
+    terms: int = 12_000
     # Texts that are kept of each of them.
     texts_each: int = 8
     # Users, and events that feedback may refer to, that are remembered; twice as many at most.
@@ -41,10 +43,10 @@ class WatchSettings:
     def __post_init__(self) -> None:
         counts = (self.least_texts, self.least_users, self.texts_each, self.recent_users)
         counts += (self.recent_events, self.intents, self.intent_terms)
-        if min(counts) < 1 or self.micros < 16:
+        if min(counts) < 1 or min(self.micros, self.terms) < 256:
             raise InputError(
                 f"These settings cannot watch a stream: {self}.",
-                remedy="Give counts of 1 or more, and 16 or more micro-clusters.",
+                remedy="Give counts of 1 or more, and 256 or more micro-clusters and words.",
             )
         if not (self.alarms_per_day > 0 and self.half_life_s > 0 and 0 <= self.confident <= 1):
             raise InputError(
