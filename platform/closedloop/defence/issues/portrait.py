@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-
-from closedloop.defence.issues.evidence import FEEDBACK, INTENT, MODEL, CHANNEL, Evidence, Said
+from closedloop.defence.issues.evidence import CHANNEL, FEEDBACK, INTENT, MODEL, Evidence, Said
 from closedloop.defence.issues.known_intents import KnownIntents
 from closedloop.defence.issues.sighting import MOST_SAMPLES, MOST_TYPICAL, TypicalText
 from closedloop.defence.issues.tally import FINE, FINE_S, MINUTE_S, MINUTES, Tally
@@ -55,12 +54,12 @@ def course(tally: Tally, slots: Sequence[int], now: float, usual_per_min: float)
     if first == 0:
         texts = max(texts, int(tally.total[slots].sum()))
     if first >= _SERIES - 2:  # known to 5 s
-        for number in range(int(now // FINE_S) - FINE + 1, int(now // FINE_S) + 1):
+        newest = int(now // FINE_S)
+        for number in range(max(newest - FINE + 1, int(began // FINE_S)), newest + 1):
             row = number % FINE
-            if tally.fine_at[row] == number and number * FINE_S >= began:
-                if tally.fine[row, slots].any():
-                    began = number * FINE_S
-                    break
+            if tally.fine_at[row] == number and tally.fine[row, slots].any():
+                began = number * FINE_S
+                break
     return Course(began, texts, tuple(series))
 
 

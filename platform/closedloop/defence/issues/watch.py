@@ -141,6 +141,8 @@ class IssueWatch:
         list of Sighting
             The most surprising first, then what does not rise.
         """
+        if not self.tally.texts:
+            return []
         clusters = self._clusters(stream, parts or {})
         alarms = self.settings.alarms_per_day
         growth = self.model.rising(self.tally, now, clusters, alarms=alarms)
@@ -281,4 +283,3 @@ class IssueWatch:
             series=went.series,
             **about._asdict(),
         )
-
