@@ -19,8 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import httpx
 import defence_issues
+import httpx
 import numpy as np
 from serving_models import pipelines, texts
 

@@ -83,9 +83,9 @@ def burst_plan(seed: int, languages: tuple[str, ...], count: int) -> Plan:
         rate_per_s=670.0,
         issues=issues,
         calm_s=245.0,
-        seconds=245.0 + len(issues) * 15.0,
-        every_s=15.0,
-        burst_s=12.0,
+        seconds=245.0 + len(issues) * 12.0,
+        every_s=12.0,
+        burst_s=10.0,
     )
 
 

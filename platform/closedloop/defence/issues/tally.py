@@ -209,8 +209,8 @@ class Tally:
         size = len(self.ids)
         stay = self.last + np.minimum(_STAY * self.total, self.texts // 2)
         order = np.lexsort((self.ids, stay))
-        rests = self.rests
-        leaving = order[~rests[order]][: max(1, size // 8)]
+        live, rests = self.live, self.rests
+        leaving = order[live[order]][: max(1, size // 8)]
         spent = order[rests[order]][: max(0, int(rests.sum()) - size // 4)]
         folded: dict[int, list[int]] = {}
         for slot in leaving.tolist():
