@@ -300,8 +300,11 @@ def test_slots_that_move_between_shards_go_on_where_they_were(tmp_path, log, uni
     assert state_of(tmp_path / "slots") == uninterrupted[1]
 
 
-def test_tenants_that_make_room_for_others_come_back_as_they_were(tmp_path, log, uninterrupted):
-    shard = Shard(tmp_path, log, most_tenants=1).run(checkpoint_each=1)
+@pytest.mark.parametrize("limit", ["most_tenants", "most_micros"])
+def test_tenants_that_make_room_for_others_come_back_as_they_were(
+    tmp_path, log, uninterrupted, limit
+):
+    shard = Shard(tmp_path, log, **{limit: 1}).run(checkpoint_each=1)
     assert shard.clusterer.counts().tenants_held == 1
     assert state_of(tmp_path / "slots") == uninterrupted[1]
 
