@@ -28,6 +28,7 @@ def start_detached(settings: Settings) -> None:
     """
     from closedloop.actors.annotation_queue import host_queue
     from closedloop.actors.cluster import prepare_ray, ray_cluster
+    from closedloop.actors.gcs_state import start_keeper
     from closedloop.serve import deployment
     from closedloop.ui.app.launch import app_command, app_environment
 
@@ -39,6 +40,8 @@ def start_detached(settings: Settings) -> None:
     prepare_ray(settings)
     Store.open(settings.store_url).close()
     with ray_cluster(settings):
+        if settings.ray_state:
+            start_keeper()
         host_queue(settings)
         api_url = deployment.start(settings)
     logs = settings.root / "logs"
