@@ -114,7 +114,8 @@ def _come_and_go(client):
             each.result()  # raises what a client met
     until_replicas(1)
     assert set(asked) == {1}
-    assert client.health().status == "ok"
+    health = client.health()
+    assert health.status == "ok", health.problems
 
 
 def replica_urls():
