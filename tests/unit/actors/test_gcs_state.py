@@ -4,15 +4,25 @@ import os
 
 import pytest
 
+from closedloop.actors.cluster import node_environment
 from closedloop.actors.gcs_state import lasting_state, state_environment
 from closedloop.core.errors import EngineError, InputError
 from closedloop.core.ports import free_port
+from closedloop.core.settings import Settings
 
 
 def test_two_clusters_share_a_redis():
     one, other = (state_environment("redis://10.0.0.5:6379", name) for name in ("one", "other"))
     assert one["RAY_REDIS_ADDRESS"] == other["RAY_REDIS_ADDRESS"] == "redis://10.0.0.5:6379"
     assert one["RAY_external_storage_namespace"] != other["RAY_external_storage_namespace"]
+
+
+def test_each_home_has_its_own_state_and_finds_it_again(tmp_path):
+    def of(home):
+        settings = Settings(home=tmp_path / home, ray_state="redis://10.0.0.5")
+        return node_environment(settings)["RAY_external_storage_namespace"]
+
+    assert of("one") == of("one") != of("other")
 
 
 def test_encryption_and_the_usual_port_are_kept():
