@@ -223,3 +223,23 @@ alert = sa.Table(
     sa.UniqueConstraint("issue_id", "kind", "occasion", "sink"),
     sa.Index("alert_due", "state", "due_at"),
 )
+
+clusterer = sa.Table(
+    "clusterer",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),  # 1: there is one
+    sa.Column("epoch", sa.Integer, nullable=False),  # grows whenever its shards are dealt anew
+    sa.Column("shards", sa.Integer, nullable=False),
+    sa.Column("first_id", sa.BigInteger, nullable=False),  # of clusters, since the last rebuild
+    sa.Column("changed_at", sa.Float, nullable=False),
+)
+
+clusterer_shard = sa.Table(
+    "clusterer_shard",
+    metadata,
+    sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("holder", sa.String(32), nullable=False),  # the process that has its place
+    sa.Column("figures", sa.JSON, nullable=False),  # defence/shard_figures.py
+    sa.Column("reported_at", sa.Float, nullable=False),
+)

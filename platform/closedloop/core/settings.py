@@ -19,6 +19,7 @@ CLOSEDLOOP_API_MAX_REPLICAS  the least             … at most: more are started
 CLOSEDLOOP_APP_PORT   8501                         Streamlit
 CLOSEDLOOP_DASHBOARD_PORT  8265                    Ray dashboard (loopback only)
 CLOSEDLOOP_RAY_ADDRESS     (none: start embedded)  Ray cluster to join
+CLOSEDLOOP_DEFENCE_SHARDS  1                       processes that cluster the stream; 0: none
 ====================  ===========================  =======================================
 
 The event log is ``sqlite:///FILE`` or, for a cluster,
@@ -58,6 +59,7 @@ class Settings(BaseSettings):
     app_port: int = Field(default=8501, ge=1, le=65535)
     dashboard_port: int = Field(default=8265, ge=1, le=65535)
     ray_address: str = ""
+    defence_shards: int = Field(default=1, ge=0, le=64)
 
     @property
     def root(self) -> Path:
@@ -89,6 +91,11 @@ class Settings(BaseSettings):
         """Folder or URL that holds model files."""
         return self.artifacts or str(self.root / "artifacts")
 
+    @property
+    def defence_folder(self) -> Path:
+        """Folder of the clusters' checkpoints and the recent texts."""
+        return self.root / "defence"
+
     def environment(self) -> dict[str, str]:
         """Return the variables that make another process see these settings."""
         return {
@@ -104,4 +111,5 @@ class Settings(BaseSettings):
             "CLOSEDLOOP_APP_PORT": str(self.app_port),
             "CLOSEDLOOP_DASHBOARD_PORT": str(self.dashboard_port),
             "CLOSEDLOOP_RAY_ADDRESS": self.ray_address,
+            "CLOSEDLOOP_DEFENCE_SHARDS": str(self.defence_shards),
         }

@@ -31,6 +31,7 @@ class Lock(IntEnum):
     RULES = 7305112
     ISSUES = 7305113
     ALERTS = 7305114
+    CLUSTERER = 7305115
 
 
 class Store:
