@@ -1,6 +1,7 @@
 """The Streamlit app's entry: who is there, and which pages are open to them.
 
-Run by ``streamlit run``; see `launch.app_command`.
+Run by ``streamlit run``; see `launch.app_command`. The pages are in ``views``: a folder ``pages``
+beside this file would make Streamlit run a page alone where a link leads to it first.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import streamlit as st
 from closedloop.core.errors import ClosedLoopError
 from closedloop.core.identity import User
 from closedloop.ui.app.markdown_text import literal
-from closedloop.ui.app.pages import annotate, explore, login, overview
+from closedloop.ui.app.views import annotate, explore, login, overview
 from closedloop.ui.app.services import (
     Services,
     current_user,
