@@ -1,0 +1,206 @@
+"""The Defence page: what many ask at once, hottest first, and what is done about it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+
+from closedloop.core.errors import ClosedLoopError, NotFound
+from closedloop.core.identity import User
+from closedloop.defence.issues.issue import Issue, IssueState
+from closedloop.ui.app.defence_acts import IssueActs, in_minutes
+from closedloop.ui.app.defence_board import issue_board, read_act
+from closedloop.ui.app.defence_desk import Desk, desk
+from closedloop.ui.app.defence_detail import show_issue, time_zone
+from closedloop.ui.app.defence_rules import show_rules
+from closedloop.ui.app.defence_watch import WatchState, watch_state
+from closedloop.ui.app.defence_words import tomorrow_morning
+from closedloop.ui.app.markdown_text import literal
+from closedloop.ui.app.services import Services, current_user, services
+
+_BOARD = "defence_board"
+_ISSUE = "issue"  # in the page's address
+_REFRESH_S = 2
+_WATCH_TTL_S = 4
+_EVERY = "Every tenant"
+_CLOSED = (IssueState.SNOOZED, IssueState.RESOLVED, IssueState.MERGED)
+_STYLE = Path(__file__).parents[1] / "defence.css"
+
+
+def page() -> None:
+    """Show the board, and the chosen issue beside it."""
+    user = current_user()
+    if user is None:
+        return
+    shared, here = services(), desk()
+    here.stale = False
+    linked = st.query_params.get(_ISSUE, "")
+    if here.chosen is None and linked.isdecimal():
+        here.chosen = int(linked)
+    acts = IssueActs(
+        book=shared.issues,
+        rules=shared.rules,
+        identities=shared.identities,
+        desk=here,
+        who=user.name,
+    )
+    st.html(_STYLE)
+    with st.container(horizontal=True, vertical_alignment="center", key="defence_top"):
+        st.title("Defence", anchor=False)
+        view = st.segmented_control(
+            "Show",
+            ["Issues", "Rules"],
+            default="Issues",
+            required=True,
+            key="defence_view",
+            label_visibility="collapsed",
+        )
+    _show_notice(here, acts)
+    try:
+        if view == "Rules":
+            show_rules(shared, acts)
+            return
+        with st.container(key="defence_panes", horizontal=True, gap="medium"):
+            with st.container(key="defence_left"):
+                _board(shared, here, acts)
+            with st.container(key="defence_right", gap="small"):
+                _chosen(shared, here, acts, user)
+    except ClosedLoopError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+
+
+@st.fragment(run_every=_REFRESH_S)
+def _board(shared: Services, here: Desk, acts: IssueActs) -> None:
+    # Only this part is drawn again: what is typed beside it, and an open dialog, stay.
+    if here.stale:
+        st.rerun()
+    tenant, states = _filters(shared)
+    found = shared.board.get(tenant, states)
+    if here.chosen is None and found.issues:
+        here.choose(found.issues[0].id)
+        st.rerun()
+    if not found.issues:
+        _explain_nothing(shared, tenant, states)
+    shown = here.shown[1] if here.shown is not None else 0
+    issue_board(
+        found.rows,
+        chosen=here.chosen,
+        chosen_revision=shown,
+        me=acts.who,
+        key=_BOARD,
+        on_act=partial(_heard, here, acts, {one.id: one for one in found.issues}),
+    )
+    _say_watch(shared)
+
+
+def _filters(shared: Services) -> tuple[str | None, tuple[IssueState, ...]]:
+    every = (IssueState.OPEN, *_CLOSED)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        tenants = sorted({one.tenant for one in shared.board.get(None, every).issues})
+        kept: str | None = st.session_state.get("defence_tenant")
+        if kept is not None and kept not in (_EVERY, *tenants):
+            tenants = sorted({*tenants, kept})
+        tenant = st.selectbox(
+            "Tenant",
+            [_EVERY, *tenants],
+            key="defence_tenant",
+            label_visibility="collapsed",
+            width=190,
+        )
+        closed = st.toggle(
+            "Closed ones, too", key="defence_closed", help="Snoozed, resolved and merged issues"
+        )
+    return None if tenant == _EVERY else tenant, every if closed else (IssueState.OPEN,)
+
+
+def _heard(here: Desk, acts: IssueActs, known: dict[int, Issue]) -> None:
+    act = read_act(st.session_state[_BOARD].act)
+    if act is None:
+        return
+    if act.kind == "choose":
+        here.choose(act.issue)
+    elif act.kind == "assign":
+        acts.assign(act.issue, act.revision, acts.who)
+    elif act.kind == "reopen":
+        acts.reopen(act.issue, act.revision)
+    elif act.kind == "undo":
+        acts.undo(act.issue)
+    elif act.kind == "snooze9":
+        nine = tomorrow_morning(datetime.now(time_zone()))
+        acts.snooze(act.issue, act.revision, nine, "until tomorrow, 9:00")
+    else:
+        minutes = 15 if act.kind == "snooze15" else 60
+        said = "for 15 minutes" if minutes == 15 else "for an hour"
+        acts.snooze(act.issue, act.revision, in_minutes(minutes), said)
+
+
+def _chosen(shared: Services, here: Desk, acts: IssueActs, user: User) -> None:
+    if here.chosen is None:
+        st.caption("An issue that is chosen on the board is shown here.")
+        return
+    try:
+        issue = shared.issues.get(here.chosen)
+    except NotFound:
+        here.chosen = None
+        raise
+    st.query_params[_ISSUE] = str(issue.id)
+    show_issue(shared, here, acts, user, issue, str(shared.settings.defence_folder / "recent"))
+
+
+def _show_notice(here: Desk, acts: IssueActs) -> None:
+    notice, here.notice = here.notice, None
+    if notice is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="defence_notice"):
+        if notice.problem:
+            st.warning(literal(notice.said), icon=":material/error:")
+        else:
+            st.success(literal(notice.said), icon=":material/check:")
+        if notice.undo is not None:
+            st.button(
+                "Undo",
+                icon=":material/undo:",
+                key="defence_notice_undo",
+                on_click=acts.undo,
+                args=(notice.undo,),
+            )
+        if notice.tasks:
+            from closedloop.ui.app.views import annotate
+
+            st.page_link(
+                st.Page(annotate.page, title="Annotate", url_path="annotate"),
+                label="Go to Annotate",
+                icon=":material/label:",
+            )
+
+
+def _explain_nothing(shared: Services, tenant: str | None, states: tuple[IssueState, ...]) -> None:
+    others = len(shared.board.get(None, (IssueState.OPEN, *_CLOSED)).issues)
+    if others:
+        where = f" of {literal(tenant)}" if tenant else ""
+        more = "" if len(states) > 1 else " Closed ones are shown by the switch above."
+        st.info(f"No issue{where} is open.{more}", icon=":material/shield:")
+        return
+    st.info(
+        "Nothing rises beyond what is usual. An issue appears here by itself when many people "
+        "ask the same new thing.",
+        icon=":material/shield:",
+    )
+
+
+def _say_watch(shared: Services) -> None:
+    state = _watch()
+    if state.running:
+        st.caption(literal(state.sentence))
+    else:
+        st.warning(
+            f"{literal(state.sentence)} {literal(state.remedy)}", icon=":material/visibility_off:"
+        )
+
+
+@st.cache_data(ttl=_WATCH_TTL_S, show_spinner=False)
+def _watch() -> WatchState:
+    return watch_state(services().store)
