@@ -116,6 +116,7 @@ class Board {
     const hottest = Math.max(1e-9, ...this.data.rows.map((row) => row.heat));
     const active = this.root.activeElement ?? document.activeElement;
     const focused = this.list.contains(active) ? Number(active.dataset.issue) : undefined;
+    this.list.hidden = !this.order.length;
     const top = this.list.scrollTop;
     this.list.replaceChildren(...this.order.map((id) => this.row(rows.get(id), hottest)));
     this.list.scrollTop = top;

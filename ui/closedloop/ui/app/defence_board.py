@@ -8,6 +8,7 @@ that were on the screen, so that nobody acts on what he has not seen.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,7 @@ from closedloop.ui.app.defence_words import board_row
 
 _HERE = Path(__file__).parent
 _KINDS = ("choose", "assign", "snooze15", "snooze60", "snooze9", "undo", "reopen")
+CLOSED_S = 7 * 86_400.0
 _MOST_KEPT = 32  # different filters of all sessions
 
 
@@ -46,16 +48,22 @@ class BoardSnapshots:
         self._book = book
         self._lock = threading.Lock()
         self._kept: dict[tuple[str | None, tuple[IssueState, ...]], Snapshot] = {}
+        self._issues: tuple[int, dict[int, Issue]] = (-1, {})  # of a change
 
     def get(self, tenant: str | None, states: Sequence[IssueState]) -> Snapshot:
-        """Return the issues of a tenant (None: of all) in these states, the hottest first."""
+        """Return the issues of a tenant (None: of all) in these states, the hottest first.
+
+        Resolved and merged ones are those of the last week.
+        """
         key = (tenant, tuple(states))
         sequence = self._book.sequence()
         with self._lock:
             kept = self._kept.get(key)
         if kept is not None and kept.sequence == sequence:
             return kept
-        issues = self._book.board(tenant=tenant, states=tuple(states))
+        issues = self._book.board(
+            tenant=tenant, states=tuple(states), closed_since=time.time() - CLOSED_S
+        )
         rows = [board_row(issue) for issue in issues]
         read = Snapshot(sequence=sequence, issues=tuple(issues), rows=rows)
         with self._lock:
@@ -63,6 +71,19 @@ class BoardSnapshots:
                 self._kept.clear()
             self._kept[key] = read
         return read
+
+    def issue(self, issue_id: int) -> Issue:
+        """Return an issue with its samples; raises NotFound where there is none."""
+        sequence = self._book.sequence()
+        with self._lock:
+            at, known = self._issues
+            if at == sequence and issue_id in known:
+                return known[issue_id]
+        found = self._book.get(issue_id)
+        with self._lock:
+            at, known = self._issues
+            self._issues = (sequence, {**(known if at == sequence else {}), issue_id: found})
+        return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

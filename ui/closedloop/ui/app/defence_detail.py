@@ -58,13 +58,13 @@ def show_issue(
     zone = time_zone()
     history = acts.book.history(issue.id)
     here.shown = (issue.id, issue.revision)
-    _head(here, acts, issue.id, zone)
+    _head(shared, here, acts, issue.id, zone)
     _acts_bar(here, acts, issue, history, zone, folder)
     _texts(issue)
     if issue.state is not IssueState.MERGED:
         with st.container(border=True, key="defence_rule"):
             st.markdown("**Keyword rule**")
-            rule_form(here, acts, issue, folder)
+            rule_form(here, acts, issue, folder, intents=_intents(shared, issue))
         _teach(shared, acts, user, issue)
     _history(history, zone)
 
@@ -78,9 +78,9 @@ def time_zone() -> tzinfo:
 
 
 @st.fragment(run_every=_REFRESH_S)
-def _head(here: Desk, acts: IssueActs, issue_id: int, zone: tzinfo) -> None:
+def _head(shared: Services, here: Desk, acts: IssueActs, issue_id: int, zone: tzinfo) -> None:
     try:
-        issue = acts.book.get(issue_id)
+        issue = shared.board.issue(issue_id)
     except ClosedLoopError as error:
         st.error(literal(str(error)))
         return
@@ -264,6 +264,13 @@ def _model_lines(repairs: Repairs, issue: Issue) -> None:
             colour = "red" if state.failed else "blue" if state.running else "gray"
             said += f"  \n:{colour}[{literal(state.sentence)}]"
         st.markdown(said)
+
+
+def _intents(shared: Services, issue: Issue) -> list[str]:
+    """Return what the models can answer; what they answered to these texts first."""
+    served = (shared.served_labels.of(model) for model in issue.sighting.models if model)
+    answered = [name for name in issue.sighting.intents if name]
+    return list(dict.fromkeys([*answered, *(name for names in served for name in names)]))
 
 
 def _history(history: list[IssueAct], zone: tzinfo) -> None:

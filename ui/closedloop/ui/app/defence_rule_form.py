@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -30,20 +30,24 @@ _FIELDS = (
 )
 
 
-def rule_form(here: Desk, acts: IssueActs, issue: Issue, folder: str) -> None:
+def rule_form(
+    here: Desk, acts: IssueActs, issue: Issue, folder: str, *, intents: Sequence[str]
+) -> None:
     """Show the form of an issue's rule, and what the rule would match.
 
     Parameters
     ----------
     folder : str
         Of the recent traffic.
+    intents : sequence of str
+        To choose from; others can be typed.
     """
     with st.spinner("Looking for words that tell it from the rest …"):
         found = suggested(folder, issue)
     first = first_form(issue, found[0].condition if found else " ".join(issue.sighting.terms[:2]))
     _show_suggestions(here, issue, found)
     keys = {name: preset(here, issue.id, name, getattr(first, name)) for name in _FIELDS}
-    form = _show_fields(issue, keys, dry_run=bool(st.session_state[keys["dry_run"]]))
+    form = _show_fields(issue, keys, intents, dry_run=bool(st.session_state[keys["dry_run"]]))
     for name in _FIELDS:
         here.drafts[issue.id, name] = getattr(form, name)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -83,7 +87,9 @@ def _take(here: Desk, issue_id: int, condition: str) -> None:
     st.session_state[f"defence_condition_{issue_id}"] = condition
 
 
-def _show_fields(issue: Issue, keys: Mapping[str, str], *, dry_run: bool) -> RuleForm:
+def _show_fields(
+    issue: Issue, keys: Mapping[str, str], intents: Sequence[str], *, dry_run: bool
+) -> RuleForm:
     condition = st.text_area(
         "Where a text has",
         key=keys["condition"],
@@ -103,8 +109,7 @@ def _show_fields(issue: Issue, keys: Mapping[str, str], *, dry_run: bool) -> Rul
             placeholder="What it says",
         )
     elif act == "Take for an intent":
-        known = [name for name in issue.sighting.intents if name]
-        options = [*known, *([intent] if intent and intent not in known else [])]
+        options = list(dict.fromkeys([*intents, *([intent] if intent else [])]))
         intent = st.selectbox(
             "Intent",
             options,

@@ -72,9 +72,9 @@ def said_of(reports: Sequence[ShardReport], *, now: float) -> WatchState:
 
 
 def _ago(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 2:
+    if seconds < 120:
         return f"{seconds:.0f} seconds"
+    minutes = round(seconds / 60)
     if minutes < 120:
         return f"{minutes} minutes"
     hours = round(minutes / 60)

@@ -10,7 +10,8 @@ import streamlit as st
 
 from closedloop.core.errors import ClosedLoopError, NotFound
 from closedloop.core.identity import User
-from closedloop.defence.issues.issue import Issue, IssueState
+from closedloop.defence.issues.issue import IssueState
+from closedloop.defence.recent_traffic import RecentTraffic
 from closedloop.ui.app.defence_acts import IssueActs, in_minutes
 from closedloop.ui.app.defence_board import issue_board, read_act
 from closedloop.ui.app.defence_desk import Desk, desk
@@ -25,6 +26,8 @@ _BOARD = "defence_board"
 _ISSUE = "issue"  # in the page's address
 _REFRESH_S = 2
 _WATCH_TTL_S = 4
+_TENANTS_TTL_S = 15
+_TENANT = "defence_tenant"
 _EVERY = "Every tenant"
 _CLOSED = (IssueState.SNOOZED, IssueState.RESOLVED, IssueState.MERGED)
 _STYLE = Path(__file__).parents[1] / "defence.css"
@@ -77,6 +80,13 @@ def _board(shared: Services, here: Desk, acts: IssueActs) -> None:
     # Only this part is drawn again: what is typed beside it, and an open dialog, stay.
     if here.stale:
         st.rerun()
+    try:
+        _show_board(shared, here, acts)
+    except ClosedLoopError as error:  # the store is away for a moment: the next look tells
+        st.warning(literal(str(error)), icon=":material/error:")
+
+
+def _show_board(shared: Services, here: Desk, acts: IssueActs) -> None:
     tenant, states = _filters(shared)
     found = shared.board.get(tenant, states)
     if here.chosen is None and found.issues:
@@ -84,39 +94,45 @@ def _board(shared: Services, here: Desk, acts: IssueActs) -> None:
         st.rerun()
     if not found.issues:
         _explain_nothing(shared, tenant, states)
-    shown = here.shown[1] if here.shown is not None else 0
     issue_board(
         found.rows,
         chosen=here.chosen,
-        chosen_revision=shown,
+        chosen_revision=here.shown[1] if here.shown is not None else 0,
         me=acts.who,
         key=_BOARD,
-        on_act=partial(_heard, here, acts, {one.id: one for one in found.issues}),
+        on_act=partial(_heard, here, acts),
     )
-    _say_watch(shared)
+    _say_watch()
 
 
 def _filters(shared: Services) -> tuple[str | None, tuple[IssueState, ...]]:
-    every = (IssueState.OPEN, *_CLOSED)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        tenants = sorted({one.tenant for one in shared.board.get(None, every).issues})
-        kept: str | None = st.session_state.get("defence_tenant")
-        if kept is not None and kept not in (_EVERY, *tenants):
-            tenants = sorted({*tenants, kept})
+        live = shared.board.get(None, (IssueState.OPEN, IssueState.SNOOZED))
+        kept: str | None = st.session_state.get(_TENANT)
+        names = {*_tenants(), *(one.tenant for one in live.issues), kept or _EVERY} - {_EVERY}
         tenant = st.selectbox(
             "Tenant",
-            [_EVERY, *tenants],
-            key="defence_tenant",
+            [_EVERY, *sorted(names)],
+            key=_TENANT,
             label_visibility="collapsed",
             width=190,
         )
         closed = st.toggle(
-            "Closed ones, too", key="defence_closed", help="Snoozed, resolved and merged issues"
+            "Closed ones, too",
+            key="defence_closed",
+            help="Snoozed issues, and those resolved or merged in the last week",
         )
-    return None if tenant == _EVERY else tenant, every if closed else (IssueState.OPEN,)
+    states = (IssueState.OPEN, *_CLOSED) if closed else (IssueState.OPEN,)
+    return None if tenant == _EVERY else tenant, states
 
 
-def _heard(here: Desk, acts: IssueActs, known: dict[int, Issue]) -> None:
+@st.cache_data(ttl=_TENANTS_TTL_S, show_spinner=False)
+def _tenants() -> list[str]:
+    """Return the tenants whose texts are watched."""
+    return RecentTraffic(services().settings.defence_folder / "recent").tenants()
+
+
+def _heard(here: Desk, acts: IssueActs) -> None:
     act = read_act(st.session_state[_BOARD].act)
     if act is None:
         return
@@ -178,8 +194,7 @@ def _show_notice(here: Desk, acts: IssueActs) -> None:
 
 
 def _explain_nothing(shared: Services, tenant: str | None, states: tuple[IssueState, ...]) -> None:
-    others = len(shared.board.get(None, (IssueState.OPEN, *_CLOSED)).issues)
-    if others:
+    if shared.issues.sequence():  # there were some
         where = f" of {literal(tenant)}" if tenant else ""
         more = "" if len(states) > 1 else " Closed ones are shown by the switch above."
         st.info(f"No issue{where} is open.{more}", icon=":material/shield:")
@@ -191,7 +206,7 @@ def _explain_nothing(shared: Services, tenant: str | None, states: tuple[IssueSt
     )
 
 
-def _say_watch(shared: Services) -> None:
+def _say_watch() -> None:
     state = _watch()
     if state.running:
         st.caption(literal(state.sentence))
