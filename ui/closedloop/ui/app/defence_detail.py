@@ -11,7 +11,13 @@ import streamlit as st
 from closedloop.core.errors import ClosedLoopError
 from closedloop.core.identity import User
 from closedloop.defence.issues.issue import Issue, IssueAct, IssueState
-from closedloop.ui.app.defence_acts import IssueActs, can_reopen, in_minutes, last_to_take_back
+from closedloop.ui.app.defence_acts import (
+    RULE_ADDED,
+    IssueActs,
+    can_reopen,
+    in_minutes,
+    last_to_take_back,
+)
 from closedloop.ui.app.defence_desk import Desk
 from closedloop.ui.app.defence_dialogs import (
     assign_dialog,
@@ -64,7 +70,8 @@ def show_issue(
     if issue.state is not IssueState.MERGED:
         with st.container(border=True, key="defence_rule"):
             st.markdown("**Keyword rule**")
-            rule_form(here, acts, issue, folder, intents=_intents(shared, issue))
+            added = [str(act.details["rule"]) for act in history if act.what == RULE_ADDED]
+            rule_form(here, acts, issue, folder, intents=_intents(shared, issue), added=added)
         _teach(shared, acts, user, issue)
     _history(history, zone)
 

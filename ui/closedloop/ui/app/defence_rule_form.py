@@ -12,7 +12,7 @@ from closedloop.core.errors import ClosedLoopError
 from closedloop.defence.issues.issue import Issue
 from closedloop.defence.rules.preview import Preview
 from closedloop.defence.rules.suggestion import Suggestion
-from closedloop.ui.app.defence_acts import IssueActs
+from closedloop.ui.app.defence_acts import IssueActs, does
 from closedloop.ui.app.defence_desk import Desk, Notice, preset
 from closedloop.ui.app.defence_rule_draft import (
     ACTS,
@@ -31,7 +31,13 @@ _FIELDS = (
 
 
 def rule_form(
-    here: Desk, acts: IssueActs, issue: Issue, folder: str, *, intents: Sequence[str]
+    here: Desk,
+    acts: IssueActs,
+    issue: Issue,
+    folder: str,
+    *,
+    intents: Sequence[str],
+    added: Sequence[str],
 ) -> None:
     """Show the form of an issue's rule, and what the rule would match.
 
@@ -41,7 +47,10 @@ def rule_form(
         Of the recent traffic.
     intents : sequence of str
         To choose from; others can be typed.
+    added : sequence of str
+        Ids of the rules that were added because of this issue.
     """
+    _show_added(acts, added)
     with st.spinner("Looking for words that tell it from the rest …"):
         found = suggested(folder, issue)
     first = first_form(issue, found[0].condition if found else " ".join(issue.sighting.terms[:2]))
@@ -63,6 +72,23 @@ def rule_form(
         st.toggle("Dry run", key=keys["dry_run"], help="Only counted: nobody sees it.")
         st.caption(literal(_in_words(form)), width="stretch")
     _show_preview(issue, form, folder)
+
+
+def _show_added(acts: IssueActs, added: Sequence[str]) -> None:
+    now = time.time()
+    for rule in (acts.rules.get(rule_id) for rule_id in added):
+        if not rule.is_live(now):
+            continue
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            live = ":gray-badge[dry run]" if rule.dry_run else ":green-badge[live]"
+            st.markdown(f"{live} {literal(rule.condition)} → {literal(does(rule))}")
+            st.button(
+                "Retire",
+                icon=":material/block:",
+                key=f"defence_retire_{rule.id}",
+                on_click=acts.retire_rule,
+                args=(rule.id, "retired beside its issue"),
+            )
 
 
 def _show_suggestions(here: Desk, issue: Issue, found: list[Suggestion]) -> None:

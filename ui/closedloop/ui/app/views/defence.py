@@ -52,7 +52,9 @@ def page() -> None:
     )
     st.html(_STYLE)
     with st.container(horizontal=True, vertical_alignment="center", key="defence_top"):
-        st.title("Defence", anchor=False)
+        st.title("Defence", anchor=False, width="content")
+        with st.container(key="defence_said"):  # beside the title: nothing below it moves
+            _show_notice(here, acts)
         view = st.segmented_control(
             "Show",
             ["Issues", "Rules"],
@@ -61,7 +63,6 @@ def page() -> None:
             key="defence_view",
             label_visibility="collapsed",
         )
-    _show_notice(here, acts)
     try:
         if view == "Rules":
             show_rules(shared, acts)
