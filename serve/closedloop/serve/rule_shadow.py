@@ -24,8 +24,8 @@ from concurrent.futures import Future
 from functools import partial
 
 from closedloop.data.event import Event
+from closedloop.models.model_version import Champion
 from closedloop.models.prediction import Prediction
-from closedloop.models.registry import Champion
 from closedloop.serve.admission.access import RateLimit
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.model_host import ModelHost, Served

@@ -4,8 +4,12 @@ import socket
 
 import pytest
 
-from closedloop.defence.alerts.sink import NotDelivered
+from closedloop.core.store import Store
+from closedloop.defence.alerts.alert_book import AlertBook
+from closedloop.defence.alerts.sink import NotDelivered, Receiver
 from closedloop.defence.alerts.webhook import Webhook, is_signed, signature
+from closedloop.defence.issues.issue_book import IssueBook
+from closedloop.defence.issues.sighting import Sighting
 
 SECRET = "s3cret 密"
 
@@ -81,3 +85,29 @@ def test_what_was_not_delivered_travels_between_processes():
     error = NotDelivered("down", remedy="wait", is_final=True, retry_after_s=3.0)
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), again.is_final, again.retry_after_s) == (str(error), True, 3.0)
+
+
+def test_an_alert_reaches_a_server_that_fails_first_under_one_id(http_receiver, tmp_path):
+    now = [1_000.0]
+    store = Store.open(f"sqlite:///{tmp_path / 'store.db'}")
+    issues = IssueBook(store, clock=lambda: now[0])
+    counts = {"channels": {"web": 60}, "models": {}, "intents": {}}
+    rates = {"rate_per_min": 40.0, "expected_per_min": 2.0, "window_s": 60.0, "surprise": 12.0}
+    texts = {"terms": ("优惠券",), "typical": (), "micros": (1,), "series": (1,), "texts": 60}
+    seen = {"tenant": "shop", "cluster": 1, "began_at": 900.0, "seen_at": 1_000.0, "novelty": 0.9}
+    opened = issues.publish(
+        "shop", [Sighting(**seen, **texts, **rates, **counts, false_alarms_per_day=0.001)]
+    )
+    hook = Receiver(name="ops", sink=Webhook(url=http_receiver.url, secret=SECRET))
+    alerts = AlertBook(store, [hook], clock=lambda: now[0], link="https://loop.example")
+    alerts.raise_for(*opened)
+    http_receiver.answers = [(500, {}), (503, {"Retry-After": "60"})]
+    for waited_s in (0.0, 5.0, 59.0, 1.0):
+        now[0] += waited_s
+        alerts.deliver_due()
+    store.close()
+    bodies = [json.loads(body) for _, _, body in http_receiver.got]
+    assert len(bodies) == 3
+    assert len({headers["Idempotency-Key"] for _, headers, _ in http_receiver.got}) == 1
+    assert bodies[0] == bodies[2]
+    assert (bodies[2]["issue"]["title"], bodies[2]["link"]) == ("优惠券", "https://loop.example")

@@ -25,6 +25,7 @@ from closedloop.ui.cli import (
     people,
     platform,
     privacy,
+    rule_retirement,
     rules,
     slices,
     trials,
@@ -56,6 +57,7 @@ app.add_typer(slices.slices, name="slices")
 app.add_typer(trials.models, name="models")
 app.add_typer(models.queue, name="queue")
 app.add_typer(rules.rules, name="rules")
+rules.rules.command("proposals")(rule_retirement.proposals)
 app.add_typer(alerts.alerts, name="alerts")
 app.add_typer(privacy.privacy, name="privacy")
 app.add_typer(lake.lake, name="lake")
