@@ -1,10 +1,12 @@
 """The Defence page as annotators meet it on the night of a promotion."""
 
+import hashlib
 import importlib.util
 import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,16 @@ pytest.importorskip("playwright")
 
 from playwright.sync_api import Locator, Page, expect
 
+from closedloop.data.event import Event, Kind, new_event_id, to_table
+from closedloop.data.lake import Lake
 from closedloop.defence.issues.issue import Issue, IssueState
 from closedloop.defence.issues.issue_book import IssueBook
 from closedloop.defence.issues.sighting import Sighting, TypicalText
-from closedloop.defence.rules.rule import Act, Rule
+from closedloop.defence.rules.rule import Act, Rule, RuleDraft
 from closedloop.defence.rules.rule_book import RuleBook
 from closedloop.defence.rules.rule_set import RuleSet
+from closedloop.models.reference import ModelRef
+from closedloop.models.registry import Registry
 
 pytestmark = pytest.mark.browser
 
@@ -135,7 +141,7 @@ def press(page: Page, name: str, *, scope: Locator | None = None) -> None:
 def more(page: Page, name: str) -> None:
     """Choose what stands behind "More"."""
     press(page, "More")
-    press(page, name, scope=page.get_by_test_id("stPopoverBody"))
+    page.get_by_role("menuitem", name=name).click()
 
 
 def dialog(page: Page) -> Locator:
@@ -222,6 +228,20 @@ def test_what_is_typed_stays_while_the_board_moves(
     page.keyboard.type(" 红包)")  # the focus is where it was
     expect(box).to_have_value("零点 AND (券 OR 红包)")
     expect(chosen(page)).to_have_attribute("data-issue", str(issues[0].id))
+
+
+def test_rows_keep_their_places_while_the_mouse_is_among_them(
+    visit: Visit, book: IssueBook, issues: list[Issue], night: dict[str, list[Sighting]]
+) -> None:
+    page = defence(visit)
+    board(page).get_by_role("option").nth(1).hover()
+    hottest = other(night["voltio"][0], 904, "brand new thing", rate_per_min=900.0)
+    book.publish("voltio", [hottest])
+    rows = board(page).get_by_role("option")
+    expect(rows.last).to_contain_text("brand new thing")
+    expect(page.get_by_text("The order waits while the mouse is here.")).to_be_visible()
+    page.mouse.move(5, 5)
+    expect(rows.first).to_contain_text("brand new thing")
 
 
 def test_an_open_dialog_stays_while_the_board_moves(
@@ -454,6 +474,59 @@ def test_live_rules_are_listed_with_what_they_met(
     expect(page.get_by_text("is retired.")).to_be_visible()
     expect(page.get_by_text("No keyword rule is live.")).to_be_visible()
     assert rules.all() == []
+
+
+def test_a_rule_that_the_model_has_learnt_is_proposed_and_kept_or_retired(
+    visit: Visit, app: Any, rules: RuleBook, tmp_path: Path
+) -> None:
+    learnt, kept = (
+        rules.add(
+            RuleDraft(
+                tenant="bazaar", name=name, condition=name, act=Act.INTENT, value="coupon_invalid"
+            )
+        )
+        for name in ("learnt", "kept")
+    )
+    show_learnt(app, [learnt, kept], tmp_path)
+    page = visit("ann", "Defence")
+    page.get_by_role("radio", name="Rules").click()
+    proposal = page.locator(f".st-key-defence_proposal_{learnt.id}")
+    # Another test may have made the page look just now; it looks once a minute.
+    expect(proposal).to_contain_text("is needed no more", timeout=100_000)
+    expect(proposal).to_contain_text("answers 60 of 60 different texts")
+    press(page, "Retire", scope=proposal)
+    expect(page.get_by_text("is retired: the model answers alone")).to_be_visible()
+    assert "answers 60 of 60" in (rules.get(learnt.id).retired or "")
+    press(page, "Keep", scope=page.locator(f".st-key-defence_proposal_{kept.id}"))
+    expect(page.get_by_text("The rule “kept” stays.")).to_be_visible()
+    expect(page.get_by_text("is needed no more")).to_have_count(0)
+    assert rules.get(kept.id).retired is None
+
+
+def show_learnt(app: Any, learnt: list[Rule], folder: Path) -> None:
+    """Let a champion have answered all texts of some rules as these do."""
+    ref = ModelRef.parse("bazaar.intent.main")
+    registry = Registry(app.settings.registry_url, app.settings.artifacts_url)
+    file = folder / "trained.skops"
+    file.write_bytes(b"one")
+    registry.register(ref, file, hashlib.sha256(b"one").hexdigest(), {})
+    registry.promote(ref, 1)
+    asked = {"shadow_model": str(ref), "shadow_version": "1", "shadow_confidence": "0.9"}
+    events = [
+        Event(
+            event_id=new_event_id(),
+            ts=datetime.now(UTC),
+            tenant="bazaar",
+            kind=Kind.PREDICTION,
+            text=f"{rule.condition} {n}",
+            rule_id=rule.id,
+            prediction=rule.value,
+            attributes=asked | {"shadow_prediction": rule.value},
+        )
+        for rule in learnt
+        for n in range(60)
+    ]
+    Lake(app.settings.lake_url).append("predictions", to_table(events))
 
 
 def test_a_link_leads_to_an_issue(visit: Visit, app: Any, issues: list[Issue], e2e: Any) -> None:

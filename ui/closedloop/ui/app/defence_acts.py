@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -119,7 +118,7 @@ class IssueActs:
                 problem=bool(trouble),
             )
 
-        self._tell(added)
+        self.do(added)
 
     def retire_rule(self, rule_id: str, reason: str) -> None:
         """End a rule."""
@@ -128,7 +127,7 @@ class IssueActs:
             rule = self.rules.retire(rule_id, reason, who=self.who)
             return Notice(said=f"The rule “{rule.name}” is retired.")
 
-        self._tell(retired)
+        self.do(retired)
 
     def restore_rule(self, rule_id: str, revision: int) -> None:
         """Make a rule again what it was."""
@@ -137,7 +136,7 @@ class IssueActs:
             rule = self.rules.restore(rule_id, revision, who=self.who)
             return Notice(said=f"The rule “{rule.name}” applies again.")
 
-        self._tell(restored)
+        self.do(restored)
 
     def undo(self, issue_id: int) -> None:
         """Take back the last act on an issue that is not taken back yet."""
@@ -164,7 +163,7 @@ class IssueActs:
             whose = "" if act.who == self.who else f", by {act.who}"
             return Notice(said=f"Taken back: “{headline(issue)}” was {act.what}{whose}.")
 
-        self._tell(undone)
+        self.do(undone)
 
     def note(self, issue_id: int, what: str, said: str, notice: Notice) -> None:
         """Keep what was done because of an issue, and tell it."""
@@ -173,7 +172,7 @@ class IssueActs:
             self.book.note(issue_id, what, {"said": said}, who=self.who)
             return notice
 
-        self._tell(noted)
+        self.do(noted)
 
     def _take_rule_back(self, issue_id: int, act: IssueAct) -> Notice:
         rule_id = str(act.details["rule"])
@@ -201,9 +200,16 @@ class IssueActs:
             self.desk.moved(issue_id, revision, self.book.get(issue_id).revision)
             return Notice(said=said(issue), undo=issue_id)
 
-        self._tell(changed, of=issue_id)
+        self.do(changed, of=issue_id)
 
-    def _tell(self, act: Callable[[], Notice], *, of: int | None = None) -> None:
+    def do(self, act: Callable[[], Notice], *, of: int | None = None) -> None:
+        """Do something and tell what came of it.
+
+        Parameters
+        ----------
+        of : int, optional
+            The issue that it changes, to say who was faster.
+        """
         try:
             self._check_person()
             self.desk.tell(act())
@@ -264,11 +270,6 @@ def does(rule: RuleDraft) -> str:
 def can_reopen(issue: Issue) -> bool:
     """Tell whether an issue can be put back on the board as it is."""
     return issue.state in (IssueState.SNOOZED, IssueState.RESOLVED)
-
-
-def in_minutes(minutes: float) -> float:
-    """Return the time in so many minutes, in Unix seconds."""
-    return time.time() + 60 * minutes
 
 
 def _is_of(what: str, name: str, value: object, act: IssueAct) -> bool:

@@ -13,7 +13,7 @@ const element = (tag, className, text) => {
 
 // Keys that are an act of their own, and keys that press a button of the page.
 const ACTS = { a: "assign", s: "snooze15", h: "snooze60", t: "snooze9", u: "undo", o: "reopen" };
-const BUTTONS = { R: "defence_add", n: "defence_send", x: "defence_resolve", e: "defence_rename" };
+const BUTTONS = { R: "defence_add", n: "defence_send", x: "defence_resolve" };
 const SHORTCUTS = [
   ["J  ↓", "the next issue"],
   ["K  ↑", "the issue before"],
@@ -25,7 +25,6 @@ const SHORTCUTS = [
   ["H", "snooze for an hour"],
   ["T", "snooze until tomorrow at nine"],
   ["X", "resolve"],
-  ["E", "rename"],
   ["O", "reopen"],
   ["U", "undo the last act"],
   ["?", "show or hide this list"],
@@ -138,8 +137,8 @@ class Board {
     const meta = element("div", "meta");
     const since = element("span", "since");
     since.dataset.at = row.began_at;
-    meta.append(`${row.texts}, since `, since, ` · ${row.notes.join(" · ")}`);
-    const chips = element("div");
+    meta.append(`${row.texts} since `, since, ` · ${row.notes.join(" · ")}`);
+    const chips = element("div", "chips");
     if (row.state !== "open") {
       const until = row.state === "snoozed" && row.until ? ` until ${clock(row.until)}` : "";
       chips.append(element("span", "chip", row.state + until));
@@ -149,11 +148,9 @@ class Board {
       const mine = row.assigned === this.data.me;
       chips.append(element("span", mine ? "chip mine" : "chip", mine ? "mine" : row.assigned));
     }
-    main.append(meta);
-    if (chips.childNodes.length) main.append(chips);
     const side = element("div", "side");
-    side.append(this.spark(row));
-    made.append(heat, main, side);
+    side.append(this.spark(row), chips);
+    made.append(heat, main, side, meta);
     made.addEventListener("click", () => this.choose(row.id));
     return made;
   }

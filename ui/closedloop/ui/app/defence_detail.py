@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -15,7 +16,6 @@ from closedloop.ui.app.defence_acts import (
     RULE_ADDED,
     IssueActs,
     can_reopen,
-    in_minutes,
     last_to_take_back,
 )
 from closedloop.ui.app.defence_desk import Desk
@@ -45,6 +45,13 @@ from closedloop.ui.app.defence_words import (
 from closedloop.ui.app.markdown_text import literal
 from closedloop.ui.app.services import Services, is_engineer
 
+# What it is called, minutes (None: until tomorrow at nine), how it is told.
+SNOOZES: tuple[tuple[str, int | None, str], ...] = (
+    ("15 minutes", 15, "for 15 minutes"),
+    ("1 hour", 60, "for an hour"),
+    ("Until tomorrow, 9:00", None, "until tomorrow, 9:00"),
+)
+_SNOOZE = "defence_snooze"
 _REFRESH_S = 2
 _TEXTS_SHOWN = 4
 _HISTORY = 12
@@ -151,16 +158,15 @@ def _acts_bar(
                 on_click=acts.reopen,
                 args=(issue.id, seen),
             )
-        with st.popover("Snooze", icon=":material/snooze:", disabled=not is_open):
-            for name, until, said, key in snoozes(zone):
-                st.button(
-                    name,
-                    key=f"defence_snooze_{key}",
-                    width="stretch",
-                    help=key.upper(),
-                    on_click=acts.snooze,
-                    args=(issue.id, seen, until, said),
-                )
+        st.menu_button(
+            "Snooze",
+            [name for name, *_ in SNOOZES],
+            icon=":material/snooze:",
+            key=_SNOOZE,
+            disabled=not is_open,
+            on_click=_snooze,
+            args=(acts, issue.id, seen, zone),
+        )
         if st.button(
             "Resolve",
             icon=":material/task_alt:",
@@ -178,39 +184,35 @@ def _acts_bar(
             on_click=acts.undo,
             args=(issue.id,),
         )
-        with st.popover("More", icon=":material/more_horiz:", disabled=not is_open):
-            _more(acts, issue, folder)
-
-
-def _more(acts: IssueActs, issue: Issue, folder: str) -> None:
-    if _wide_button("Rename", "edit", "E"):
+        chosen = st.menu_button(
+            "More",
+            ["Rename", "Assign to …", "Merge", "Split"],
+            icon=":material/more_horiz:",
+            key="defence_more",
+            disabled=not is_open,
+        )
+    if chosen == "Rename":
         rename_dialog(acts, issue)
-    if _wide_button("Assign to", "person_add"):
+    elif chosen == "Assign to …":
         assign_dialog(acts, issue)
-    if _wide_button("Merge", "merge"):
+    elif chosen == "Merge":
         merge_dialog(acts, issue)
-    if _wide_button("Split", "call_split"):
+    elif chosen == "Split":
         split_dialog(acts, issue, folder)
 
 
-def _wide_button(name: str, icon: str, key: str = "") -> bool:
-    return st.button(
-        name,
-        icon=f":material/{icon}:",
-        key=f"defence_{name.split()[0].lower()}",
-        width="stretch",
-        help=key or None,
-    )
+def _snooze(acts: IssueActs, issue_id: int, seen: int, zone: tzinfo) -> None:
+    chosen = st.session_state.get(_SNOOZE)
+    for name, minutes, said in SNOOZES:
+        if name == chosen:
+            acts.snooze(issue_id, seen, snoozed_until(minutes, zone), said)
 
 
-def snoozes(zone: tzinfo) -> list[tuple[str, float, str, str]]:
-    """Return the snoozes to choose from: name, end, how it is told, key."""
-    nine = tomorrow_morning(datetime.now(zone))
-    return [
-        ("15 minutes", in_minutes(15), "for 15 minutes", "s"),
-        ("1 hour", in_minutes(60), "for an hour", "h"),
-        ("Until tomorrow, 9:00", nine, "until tomorrow, 9:00", "t"),
-    ]
+def snoozed_until(minutes: int | None, zone: tzinfo) -> float:
+    """Return the end of a snooze, in Unix seconds; without minutes, tomorrow at nine."""
+    if minutes is None:
+        return tomorrow_morning(datetime.now(zone))
+    return time.time() + 60 * minutes
 
 
 def _texts(issue: Issue) -> None:

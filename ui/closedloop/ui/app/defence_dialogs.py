@@ -27,6 +27,7 @@ _REASONS = (
 )
 _MOST_SAMPLES = 200
 _MOST_GROUPS = 40
+_GROUPS_HEIGHT = 400  # pixels: the button below stays in sight
 
 
 @st.dialog("Assign", icon=":material/person_add:")
@@ -112,10 +113,11 @@ def split_dialog(acts: IssueActs, issue: Issue, folder: str) -> None:
         return
     st.caption("Choose what is something else. It becomes an issue of its own.")
     chosen = []
-    for group in found[:_MOST_GROUPS]:
-        said = f"{literal(group.typical)}  :gray[· {group.texts:,} texts]"
-        if st.checkbox(said, key=f"defence_split_{issue.id}_{group.micro}"):
-            chosen.append(group.micro)
+    with st.container(height=_GROUPS_HEIGHT, gap="xsmall"):
+        for group in found[:_MOST_GROUPS]:
+            said = f"{literal(group.typical)}  :gray[· {group.texts:,} texts]"
+            if st.checkbox(said, key=f"defence_split_{issue.id}_{group.micro}"):
+                chosen.append(group.micro)
     if len(found) > _MOST_GROUPS:
         st.caption(f"The {len(found) - _MOST_GROUPS} smallest groups stay.")
     if st.button("Split off", type="primary", key="defence_split_now", disabled=not chosen):

@@ -50,7 +50,6 @@ def rule_form(
     added : sequence of str
         Ids of the rules that were added because of this issue.
     """
-    _show_added(acts, added)
     with st.spinner("Looking for words that tell it from the rest …"):
         found = suggested(folder, issue)
     first = first_form(issue, found[0].condition if found else " ".join(issue.sighting.terms[:2]))
@@ -72,6 +71,7 @@ def rule_form(
         st.toggle("Dry run", key=keys["dry_run"], help="Only counted: nobody sees it.")
         st.caption(literal(_in_words(form)), width="stretch")
     _show_preview(issue, form, folder)
+    _show_added(acts, added)
 
 
 def _show_added(acts: IssueActs, added: Sequence[str]) -> None:
@@ -79,9 +79,10 @@ def _show_added(acts: IssueActs, added: Sequence[str]) -> None:
     for rule in (acts.rules.get(rule_id) for rule_id in added):
         if not rule.is_live(now):
             continue
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with st.container(horizontal=True, vertical_alignment="center", key=f"defence_r_{rule.id}"):
             live = ":gray-badge[dry run]" if rule.dry_run else ":green-badge[live]"
-            st.markdown(f"{live} {literal(rule.condition)} → {literal(does(rule))}")
+            with st.container():
+                st.markdown(f"{live} {literal(rule.condition)} → {literal(does(rule))}")
             st.button(
                 "Retire",
                 icon=":material/block:",

@@ -10,9 +10,11 @@ from datetime import tzinfo
 import polars as pl
 import streamlit as st
 
+from closedloop.defence.rules.retirement import Evidence, Proposal
 from closedloop.defence.rules.rule import ALL_TENANTS, Rule
 from closedloop.defence.rules.rule_set import RuleSet
 from closedloop.ui.app.defence_acts import IssueActs, does
+from closedloop.ui.app.defence_desk import Notice
 from closedloop.ui.app.defence_detail import time_zone
 from closedloop.ui.app.defence_traffic import Hour, last_hour
 from closedloop.ui.app.defence_words import moment
@@ -20,6 +22,7 @@ from closedloop.ui.app.markdown_text import literal
 from closedloop.ui.app.services import Services
 
 _HITS_TTL_S = 15
+_LOOK_AGAIN_S = 4
 _MOST_TEXTS = 5_000  # of an hour that rules are counted on
 _MOST_SHOWN = 100
 _NO_MORE = "retired on the Defence page"
@@ -29,6 +32,7 @@ def show_rules(shared: Services, acts: IssueActs) -> None:
     """Show the live rules with what they met, and which the models made needless."""
     zone, now = time_zone(), time.time()
     live = [rule for rule in shared.rules.all() if rule.is_live(now)]
+    _proposals(shared, acts)
     if not live:
         st.info(
             "No keyword rule is live. One is added beside an issue, or by `closedloop rules add`.",
@@ -46,13 +50,61 @@ def show_rules(shared: Services, acts: IssueActs) -> None:
     hits = _hits(folder, _revision(live), _rules=live)
     shown.sort(key=lambda rule: -hits.get(rule.id, 0))
     st.caption(f"{len(shown):,} of {len(live):,} live rules; those that met most come first.")
+    evidence = shared.retirement.looked().evidence
     for rule in shown[:_MOST_SHOWN]:
-        _show_rule(acts, rule, hits.get(rule.id, 0), zone)
+        _show_rule(acts, rule, hits.get(rule.id, 0), evidence.get(rule.id, ()), zone)
     if len(shown) > _MOST_SHOWN:
         st.caption(f"{len(shown) - _MOST_SHOWN:,} more; find them by their words.")
 
 
-def _show_rule(acts: IssueActs, rule: Rule, hits: int, zone: tzinfo) -> None:
+@st.fragment(run_every=_LOOK_AGAIN_S)
+def _proposals(shared: Services, acts: IssueActs) -> None:
+    if acts.desk.stale:
+        st.rerun()
+    looked = shared.retirement.looked()
+    live = [rule for rule in shared.rules.all() if rule.is_live(time.time())]
+    if not looked.at:
+        st.caption("Looking at what the models have learnt …")
+        return
+    if looked.problem:
+        st.warning(f"What the models have learnt is not known: {literal(looked.problem)}")
+        return
+    found = looked.live(live)
+    if not found and live:
+        st.caption("No model has learnt yet what a live rule does; rules stay.")
+    for proposal in found:
+        _show_proposal(shared, acts, proposal)
+
+
+def _show_proposal(shared: Services, acts: IssueActs, proposal: Proposal) -> None:
+    rule = proposal.rule
+
+    def retire() -> Notice:
+        shared.retirement.retire(proposal, who=acts.who)
+        return Notice(said=f"The rule “{rule.name}” is retired: the model answers alone.")
+
+    def keep() -> Notice:
+        shared.retirement.keep(proposal, who=acts.who)
+        return Notice(said=f"The rule “{rule.name}” stays.")
+
+    row = st.container(border=True, key=f"defence_proposal_{rule.id}")
+    with row, st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with st.container(gap=None):
+            st.markdown(f":material/school: **{literal(rule.name)}** is needed no more")
+            st.caption(literal(proposal.reason))
+        st.button(
+            "Retire",
+            type="primary",
+            key=f"defence_accept_{rule.id}",
+            on_click=acts.do,
+            args=(retire,),
+        )
+        st.button("Keep", key=f"defence_keep_{rule.id}", on_click=acts.do, args=(keep,))
+
+
+def _show_rule(
+    acts: IssueActs, rule: Rule, hits: int, evidence: Sequence[Evidence], zone: tzinfo
+) -> None:
     row = st.container(border=True, key=f"defence_rule_{rule.id}")
     with row, st.container(horizontal=True, vertical_alignment="center", gap="small"):
         with st.container(gap=None):
@@ -60,6 +112,10 @@ def _show_rule(acts: IssueActs, rule: Rule, hits: int, zone: tzinfo) -> None:
             st.markdown(f"**{literal(rule.name)}**{dry}")
             st.markdown(f"{literal(rule.condition)} → {literal(does(rule))}")
             st.caption(literal(_standing(rule, hits, zone)))
+            for each in evidence:
+                if each.missing:
+                    said = f"{each.model} version {each.version} has not learnt it: {each.missing}"
+                    st.caption(literal(f"{said}."))
         st.button(
             "Retire",
             icon=":material/block:",

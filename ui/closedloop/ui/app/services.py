@@ -14,6 +14,7 @@ from closedloop.defence.rules.rule_book import RuleBook
 from closedloop.samples.annotation import AnnotationQueue
 from closedloop.ui.app.defence_board import BoardSnapshots
 from closedloop.ui.app.defence_repairs import Repairs
+from closedloop.ui.app.defence_retirement import Retirement
 from closedloop.ui.app.labels import ServedLabels
 from closedloop.ui.app.login_guard import LoginGuard
 from closedloop.ui.app.queue_route import QueueRoute
@@ -37,6 +38,7 @@ class Services:
     board: BoardSnapshots
     rules: RuleBook
     repairs: Repairs
+    retirement: Retirement
 
 
 @st.cache_resource(show_spinner="Opening the store …")
@@ -57,6 +59,7 @@ def services() -> Services:
         board=BoardSnapshots(issues),
         rules=RuleBook(store),
         repairs=Repairs(settings, runs),
+        retirement=Retirement(settings, store),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -12,17 +11,17 @@ from closedloop.core.errors import ClosedLoopError, NotFound
 from closedloop.core.identity import User
 from closedloop.defence.issues.issue import IssueState
 from closedloop.defence.recent_traffic import RecentTraffic
-from closedloop.ui.app.defence_acts import IssueActs, in_minutes
+from closedloop.ui.app.defence_acts import IssueActs
 from closedloop.ui.app.defence_board import issue_board, read_act
 from closedloop.ui.app.defence_desk import Desk, desk
-from closedloop.ui.app.defence_detail import show_issue, time_zone
+from closedloop.ui.app.defence_detail import SNOOZES, show_issue, snoozed_until, time_zone
 from closedloop.ui.app.defence_rules import show_rules
 from closedloop.ui.app.defence_watch import WatchState, watch_state
-from closedloop.ui.app.defence_words import tomorrow_morning
 from closedloop.ui.app.markdown_text import literal
 from closedloop.ui.app.services import Services, current_user, services
 
 _BOARD = "defence_board"
+_SNOOZE_KEYS = ("snooze15", "snooze60", "snooze9")  # in the order of SNOOZES
 _ISSUE = "issue"  # in the page's address
 _REFRESH_S = 2
 _WATCH_TTL_S = 4
@@ -145,13 +144,9 @@ def _heard(here: Desk, acts: IssueActs) -> None:
         acts.reopen(act.issue, act.revision)
     elif act.kind == "undo":
         acts.undo(act.issue)
-    elif act.kind == "snooze9":
-        nine = tomorrow_morning(datetime.now(time_zone()))
-        acts.snooze(act.issue, act.revision, nine, "until tomorrow, 9:00")
     else:
-        minutes = 15 if act.kind == "snooze15" else 60
-        said = "for 15 minutes" if minutes == 15 else "for an hour"
-        acts.snooze(act.issue, act.revision, in_minutes(minutes), said)
+        _, minutes, said = SNOOZES[_SNOOZE_KEYS.index(act.kind)]
+        acts.snooze(act.issue, act.revision, snoozed_until(minutes, time_zone()), said)
 
 
 def _chosen(shared: Services, here: Desk, acts: IssueActs, user: User) -> None:
