@@ -29,6 +29,7 @@ CONTRACTS = {
     "core/test_audit.py": (),
     "defence/rules/test_rule_book.py": ("now", "book"),
     "defence/issues/test_issue_book.py": ("issues",),
+    "defence/test_shards.py": ("shards",),
     "defence/alerts/test_alert_book.py": ("now", "inbox", "alerts", "publish"),
 }
 for contract, fixtures in CONTRACTS.items():

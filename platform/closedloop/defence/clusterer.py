@@ -28,7 +28,7 @@ from closedloop.defence.stream_clusters import StreamSettings
 from closedloop.defence.tenant_stream import TenantStream, W, Watching
 
 if TYPE_CHECKING:
-    from closedloop.defence.issues.issue import Sighting
+    from closedloop.defence.issues.sighting import Sighting
 
 CONSUMER = "clusterer"  # of the event log: all shards together
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from closedloop.core.errors import Conflict
+from closedloop.core.errors import Conflict, EngineError
 from closedloop.core.schema import clusterer, clusterer_shard
 from closedloop.core.store import Lock, Store, one_at_a_time
 from closedloop.defence.shard_figures import ShardFigures
@@ -24,6 +24,7 @@ from closedloop.defence.slots import dealt
 # A rebuild gives clusters names that no issue bears yet: people set names apart, and merge them.
 _IDS_OF_A_BUILD = 1_000_000_000
 _ROW = 1
+SILENT_S = 30.0  # a shard reports every two seconds, between pages and checkpoints
 
 
 class Replaced(Conflict):
@@ -163,6 +164,38 @@ class Shards:
         with self._store.write() as connection:
             one_at_a_time(connection, Lock.CLUSTERER)
             yield connection
+
+
+def standing(store: Store, *, now: float | None = None) -> str:
+    """Return in a sentence how the shards stand.
+
+    Raises
+    ------
+    EngineError
+        They do not run, or one of them fails.
+    """
+    now = time.time() if now is None else now
+    reports = Shards(store).reports()
+    silent = [report.shard for report in reports if now - report.reported_at > SILENT_S]
+    if not reports or len(silent) == len(reports):
+        raise EngineError("not running", remedy="Start it with 'closedloop up'.")
+    troubled = [report for report in reports if report.figures.problem]
+    if troubled:
+        raise EngineError(
+            f"shard {troubled[0].shard}: {troubled[0].figures.problem}",
+            remedy="See 'closedloop defence status'.",
+        )
+    if silent:
+        raise EngineError(
+            f"shard {silent[0]} has been silent for {now - reports[silent[0]].reported_at:,.0f} s",
+            remedy="Ray starts a shard again; see HOME/logs where it does not come back.",
+        )
+    figures = [report.figures for report in reports]
+    return (
+        f"{sum(f.tenants for f in figures):,} tenants in {len(reports)}"
+        f" {'shard' if len(reports) == 1 else 'shards'},"
+        f" {max(f.lag_events for f in figures):,} events behind"
+    )
 
 
 class Place:

@@ -13,7 +13,7 @@ from closedloop.defence.stream_clusters import Placement, StreamClusters, Stream
 from closedloop.defence.stream_texts import ToldTexts
 
 if TYPE_CHECKING:
-    from closedloop.defence.issues.issue import Sighting
+    from closedloop.defence.issues.sighting import Sighting
 
 
 class Watch(Protocol):

@@ -18,6 +18,7 @@ from closedloop.ui.cli import (
     cube,
     data,
     dead_letters,
+    defence,
     etl,
     events,
     lake,
@@ -56,6 +57,7 @@ app.command()(cube.query)
 app.add_typer(slices.slices, name="slices")
 app.add_typer(trials.models, name="models")
 app.add_typer(models.queue, name="queue")
+app.add_typer(defence.defence, name="defence")
 app.add_typer(rules.rules, name="rules")
 rules.rules.command("proposals")(rule_retirement.proposals)
 app.add_typer(alerts.alerts, name="alerts")
