@@ -1,4 +1,4 @@
-"""What a condition would have matched of the last hour's traffic, before it becomes a rule."""
+"""The last hour's traffic beside an issue: what a condition is made of, and what it would match."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from closedloop.defence.rules.rule import Act, Rule
 from closedloop.defence.rules.rule_set import RuleSet
 
 _EXAMPLES = 8
+_LEAST_BEFORE = 500  # texts before an issue began that show what is usual
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,6 +129,42 @@ def preview(
         examples_inside=tuple(hits.filter("inside")["text"].head(examples)),
         examples_outside=tuple(others["text"].head(examples)),
     )
+
+
+def told_apart(
+    traffic: pl.DataFrame,
+    micros: Collection[int],
+    *,
+    began_at: float,
+    inside: int = 200,
+    outside: int = 5_000,
+    seed: int = 0,
+) -> tuple[list[str], list[str]]:
+    """Return texts of an issue and of usual traffic, for `suggestion.suggest`.
+
+    Usual is what was said before the issue began, where that is enough to go by: other texts of
+    the same issue, which the stream has in other clusters, must not speak against its words.
+
+    Parameters
+    ----------
+    traffic : DataFrame
+        As `RecentTraffic.read` returns it, with ``at``, ``text`` and ``micro``.
+    began_at : float
+        When the issue began to rise, in Unix seconds.
+    inside, outside : int
+        How many texts, at most; drawn uniformly.
+    """
+    said = traffic.select("at", "text", "micro").drop_nulls("text")
+    is_own = pl.col("micro").is_in(sorted(micros)).fill_null(value=False)
+    own, others = said.filter(is_own), said.filter(~is_own)
+    before = others.filter(pl.col("at") < began_at)
+    usual = before if before.height >= _LEAST_BEFORE else others
+    return _drawn(own, inside, seed), _drawn(usual, outside, seed)
+
+
+def _drawn(said: pl.DataFrame, count: int, seed: int) -> list[str]:
+    drawn = said.sample(count, seed=seed) if said.height > count else said
+    return drawn["text"].to_list()
 
 
 def _scaled(count: int, texts: int, of: int) -> Estimate:

@@ -1,9 +1,10 @@
 """The terms that a condition may be made of: what a rising issue's texts have in common.
 
 Words and pairs of neighbouring words; a word with an asterisk where longer forms of it occur, too;
-and in Chinese the runs of two to six characters that are *closed*: a run that only ever occurs
-within one longer run says less than that one, which is what a person would call the word.
-Personal data is masked, and what stands in its place is no term.
+and in Chinese one to three neighbouring words as jieba cuts them, which knows few names of the day
+but cuts nothing in the middle of a word. Of these only the *closed* ones: what only ever occurs
+within one longer term says less than that. Personal data is masked, and what stands in its place
+is no term.
 
 References
 ----------
@@ -19,17 +20,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from closedloop.defence.rules.expression import Term
+from closedloop.samples.keywords import words as segmented
 from closedloop.samples.terms import HAN
 
 _PART = re.compile(rf"<[a-z_]+>|[{HAN}]+|[^\W_{HAN}]+(?:['’-][^\W_{HAN}]+)*|[^\w\s]+")
 _HAN_FIRST = re.compile(rf"[{HAN}]")
-_LONGEST_GRAM = 6
+_MOST_WORDS, _MOST_HAN = 3, 8  # of a Chinese term, and characters
 _MOST = 400
 # A word of so many letters may take up to so many more: coupon, coupons; deliver, delivered.
 _STEM_LETTERS, _ENDING_LETTERS = 4, 3
-# No word of Chinese begins or ends with these, but for a 了 that ends one.
-_NEITHER_END = frozenset("的我你您他她它们在和就也都是吗呢吧呀啊哦")
-_NOT_FIRST = _NEITHER_END | frozenset("了着过")
 _ENGLISH = """
 a about after again all am an and any are as at be because been before being but by can could did
 do does doing for from get give had has have having he hello help her hi him his how i if in into
@@ -39,7 +38,9 @@ was we were what when where which who why will with would yes you your i'm it's 
 """
 _CHINESE = (
     *("可以", "什么", "怎么", "为什么", "没有", "不是", "如何", "多少", "请问", "我们", "你们"),
-    *("这个", "那个", "一下", "一个", "一点", "哪里", "是不", "能不", "不能", "怎么办"),
+    *("这个", "那个", "一下", "一个", "一点", "哪里", "不能", "怎么办", "然后", "真的"),
+    *("你好", "您好", "谢谢", "是不是", "不了", "不了了", "大家", "开始", "现在", "还是", "已经"),
+    *"的了着过我你您他她它在和就也都还又要会能说是吗呢吧呀啊哦被把给让",
 )
 _FUNCTION_WORDS = frozenset((*_ENGLISH.split(), *_CHINESE))
 
@@ -56,23 +57,23 @@ def candidate_terms(texts: Sequence[str], *, least: int) -> list[Term]:
 
     Examples
     --------
-    >>> [str(term) for term in candidate_terms(["券用不了", "零点券用不了"], least=2)]
-    ['券用不了']
+    >>> [str(term) for term in candidate_terms(["优惠券失效", "零点优惠券失效"], least=2)]
+    ['优惠券失效']
     """
     words: Counter[str] = Counter()
     phrases: Counter[str] = Counter()
-    grams: Counter[str] = Counter()
+    runs: Counter[tuple[str, ...]] = Counter()
     for text in texts:
-        own_words, own_phrases, own_grams = _of(text)
+        own_words, own_phrases, own_runs = _of(text)
         words.update(own_words)
         phrases.update(own_phrases)
-        grams.update(own_grams)
+        runs.update(own_runs)
     counts = Counter({Term(word): n for word, n in words.items() if n >= least})
     for phrase, n in phrases.items():
         if n >= least and not all(word in _FUNCTION_WORDS for word in phrase.split()):
             counts[Term(phrase)] = n
     counts.update(_prefixes(words, least=least))
-    counts.update({Term(gram): n for gram, n in _closed(grams, least=least).items()})
+    counts |= Counter({Term(run): n for run, n in _closed(runs, least=least).items()})
     order = sorted(counts.items(), key=lambda item: (-item[1], item[0].text, item[0].is_prefix))
     return [term for term, _ in order[:_MOST]]
 
@@ -88,10 +89,10 @@ def has_content(term: Term) -> bool:
     return term.text not in _FUNCTION_WORDS and not (len(term.text) == 1 and term.text.isascii())
 
 
-def _of(text: str) -> tuple[set[str], set[str], set[str]]:
-    """Return words, phrases of two words, and runs of Chinese characters of a text."""
+def _of(text: str) -> tuple[set[str], set[str], set[tuple[str, ...]]]:
+    """Return words, phrases of two words, and runs of Chinese words of a text."""
     words: set[str] = set()
-    grams: set[str] = set()
+    runs: set[tuple[str, ...]] = set()
     row: list[str] = []  # words with nothing but blanks between
     phrases: set[str] = set()
     last_end = 0
@@ -101,10 +102,11 @@ def _of(text: str) -> tuple[set[str], set[str], set[str]]:
             row = []
         elif _HAN_FIRST.match(part):
             row = []
-            grams.update(
-                part[start : start + size]
-                for size in range(2, min(_LONGEST_GRAM, len(part)) + 1)
-                for start in range(len(part) - size + 1)
+            cut = segmented(part)
+            runs.update(
+                tuple(cut[start : start + size])
+                for size in range(1, _MOST_WORDS + 1)
+                for start in range(len(cut) - size + 1)
             )
         elif part[0].isalnum():
             if row and text[last_end : found.start()] != " ":
@@ -116,7 +118,7 @@ def _of(text: str) -> tuple[set[str], set[str], set[str]]:
         else:
             row = []
         last_end = found.end()
-    return words, phrases, grams
+    return words, phrases, runs
 
 
 def _prefixes(words: Counter[str], *, least: int) -> dict[Term, int]:
@@ -137,20 +139,28 @@ def _prefixes(words: Counter[str], *, least: int) -> dict[Term, int]:
     return found
 
 
-def _closed(grams: Counter[str], *, least: int) -> dict[str, int]:
-    frequent = {gram: n for gram, n in grams.items() if n >= least}
+def _closed(runs: Counter[tuple[str, ...]], *, least: int) -> dict[str, int]:
+    frequent = {run: n for run, n in runs.items() if n >= least and _is_term(run)}
     within = {
         part
-        for gram, n in frequent.items()
-        if len(gram) > 2
-        for part in (gram[1:], gram[:-1])
+        for run, n in frequent.items()
+        for size in range(1, len(run))
+        for part in (run[:size], run[-size:])
         if frequent.get(part) == n
     }
-    return {
-        gram: n
-        for gram, n in frequent.items()
-        if gram not in within
-        and gram[0] not in _NOT_FIRST
-        and gram[-1] not in _NEITHER_END
-        and not (len(gram) == 2 and gram[1] == "了")
-    }
+    found: dict[str, int] = {}
+    for run, n in frequent.items():
+        if run not in within:
+            term = "".join(run)
+            found[term] = max(n, found.get(term, 0))
+    return found
+
+
+def _is_term(run: tuple[str, ...]) -> bool:
+    """Tell whether Chinese words say something without a particle hanging on either end."""
+    first, last = run[0], run[-1]
+    return (
+        1 < sum(map(len, run)) <= _MOST_HAN
+        and first not in _FUNCTION_WORDS
+        and (last not in _FUNCTION_WORDS or last == "了")
+    )

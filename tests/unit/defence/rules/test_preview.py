@@ -2,7 +2,7 @@ import polars as pl
 import pytest
 
 from closedloop.core.errors import InputError
-from closedloop.defence.rules.preview import preview
+from closedloop.defence.rules.preview import preview, told_apart
 
 
 def traffic(*rows):
@@ -62,3 +62,27 @@ def test_no_traffic_is_matched_by_nothing():
     found = look(rows=traffic())
     assert (found.matched, found.outside, found.examples_inside) == (0, 0, ())
     assert look(rows=traffic(), sampled_of=50).matched_range.high == 50
+
+
+def hour(before, after):
+    """An issue of micro-cluster 7 that others ask in other words, once it has begun at 100."""
+    rows = [(float(n % 100), "where is my parcel", 1) for n in range(before)]
+    rows += [(100.0 + n, "coupon fails", 7) for n in range(after)]
+    rows += [(100.0 + n, "voucher fails", 8) for n in range(after)]
+    return pl.DataFrame(rows, schema=["at", "text", "micro"], orient="row")
+
+
+def test_what_is_usual_is_what_was_said_before_the_issue_began():
+    inside, outside = told_apart(hour(600, 50), {7}, began_at=100.0)
+    assert (set(inside), len(inside)) == ({"coupon fails"}, 50)
+    assert set(outside) == {"where is my parcel"}
+
+
+def test_where_little_was_said_before_all_others_are_usual():
+    _, outside = told_apart(hour(10, 50), {7}, began_at=100.0)
+    assert set(outside) == {"where is my parcel", "voucher fails"}
+
+
+def test_many_texts_are_drawn_from():
+    inside, outside = told_apart(hour(600, 50), {7}, began_at=100.0, inside=20, outside=30)
+    assert (len(inside), len(outside)) == (20, 30)
