@@ -96,6 +96,7 @@ def _nothing_yet(app: Any) -> None:
         for table in (
             *(schema.vote, schema.lease, schema.task, schema.rule_change),
             *(schema.issue_act, schema.issue_cluster, schema.issue, schema.stage, schema.run),
+            *(schema.clusterer_shard, schema.clusterer),
         ):
             connection.execute(sa.delete(table))
 
@@ -199,6 +200,20 @@ def test_a_board_without_issues_explains_itself(visit: Visit) -> None:
     expect(page.get_by_text("Nothing rises beyond what is usual.")).to_be_visible()
     expect(page.get_by_text("Nobody has watched the stream here yet.")).to_be_visible()
     expect(page.get_by_text("closedloop up")).to_be_visible()
+
+
+def test_the_board_says_how_much_is_watched(visit: Visit, app: Any, seeding: Any) -> None:
+    import sqlalchemy as sa
+
+    from closedloop.core import schema
+
+    seeding.watched(app.store, texts=12_345, tenants=3)
+    page = visit("ann", "Defence")
+    expect(page.get_by_text("12,345 texts of 3 tenants watched since it started")).to_be_visible()
+    with app.store.write() as connection:  # a shard that has not said anything for a minute
+        quiet = {"reported_at": time.time() - 60}
+        connection.execute(sa.update(schema.clusterer_shard).values(quiet))
+    expect(page.get_by_text("The stream clusterer does not run")).to_be_visible()
 
 
 def test_an_empty_board_fills_by_itself(

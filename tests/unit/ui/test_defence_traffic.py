@@ -32,11 +32,12 @@ def issue(sighting: Callable[..., Sighting]) -> Issue:
 def hour(texts: list[tuple[str, int]], *, of: int | None = None) -> Hour:
     frame = pl.DataFrame(
         {
+            "at": [float(place) for place in range(len(texts))],
             "text": [text for text, _ in texts],
             "channel": ["app"] * len(texts),
             "micro": [micro for _, micro in texts],
         },
-        schema={"text": pl.String, "channel": pl.String, "micro": pl.Int64},
+        schema={"at": pl.Float64, "text": pl.String, "channel": pl.String, "micro": pl.Int64},
     )
     return Hour(texts=frame, of=len(texts) if of is None else of)
 

@@ -137,7 +137,9 @@ class Board {
     const meta = element("div", "meta");
     const since = element("span", "since");
     since.dataset.at = row.began_at;
-    meta.append(`${row.texts} since `, since, ` · ${row.notes.join(" · ")}`);
+    const notes = row.notes.map((note) => element("span", "note", note));
+    // A line ends with the point between two notes, it does not begin with one.
+    meta.append(`${row.texts} since `, since, ...notes.flatMap((note) => ["\u00a0· ", note]));
     const chips = element("div", "chips");
     if (row.state !== "open") {
       const until = row.state === "snoozed" && row.until ? ` until ${clock(row.until)}` : "";

@@ -15,12 +15,11 @@ import streamlit as st
 
 from closedloop.defence.issues.issue import Issue
 from closedloop.defence.recent_traffic import RecentTraffic
-from closedloop.defence.rules.preview import Preview, preview
+from closedloop.defence.rules.preview import Preview, preview, told_apart
 from closedloop.defence.rules.suggestion import Suggestion, suggest
 
 HOUR_S = 3600.0
 _MOST_TEXTS = 20_000  # of an hour; more are a sample
-_INSIDE, _OUTSIDE = 400, 4_000  # texts that a suggestion is made from
 _TOO_FEW = 5
 _FRESH_S = 15  # how long an hour's traffic is taken for the last one
 _SUGGESTED_S = 120
@@ -36,10 +35,6 @@ class Hour:
     def inside(self, micros: Collection[int]) -> pl.DataFrame:
         """Return those of some micro-clusters."""
         return self.texts.filter(pl.col("micro").is_in(sorted(micros)))
-
-    def outside(self, micros: Collection[int]) -> pl.DataFrame:
-        """Return all others."""
-        return self.texts.filter(~pl.col("micro").is_in(sorted(micros)).fill_null(value=False))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,12 +52,10 @@ def suggestions(issue: Issue, hour: Hour) -> list[Suggestion]:
     The last hour's traffic says what is inside; where it has too few texts of the issue, the
     issue's own samples do.
     """
-    micros = issue.sighting.micros
-    inside = hour.inside(micros)["text"].drop_nulls().tail(_INSIDE).to_list()
+    sighting = issue.sighting
+    inside, outside = told_apart(hour.texts, sighting.micros, began_at=sighting.began_at)
     if len(inside) < _TOO_FEW:
-        inside = [one.text for one in (*issue.sighting.samples, *issue.sighting.typical)]
-    others = hour.outside(micros)["text"].drop_nulls()
-    outside = others.sample(min(_OUTSIDE, len(others)), seed=0).to_list()
+        inside = [one.text for one in (*sighting.samples, *sighting.typical)]
     return suggest(inside, outside)
 
 
