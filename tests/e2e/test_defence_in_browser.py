@@ -320,6 +320,21 @@ def test_a_rule_is_tried_on_the_last_hour_before_it_is_added(
     assert rule.dry_run
 
 
+def test_what_is_still_being_typed_counts_when_the_rule_is_added(
+    visit: Visit, rules: RuleBook, issues: list[Issue]
+) -> None:
+    page = defence(visit)
+    condition(page).fill("零点 AND 红包")
+    page.get_by_role("textbox", name="Answer").fill("红包正在修复，请稍后再试。")
+    press(page, "Add rule")  # the box was not left before: its text and the click come together
+    expect(page.get_by_text("applies from now on")).to_be_visible()
+    [rule] = rules.all()
+    assert (rule.condition, rule.value) == ("零点 AND 红包", "红包正在修复，请稍后再试。")
+    applies = decides(rules, "零点的红包领不了", "bazaar")
+    assert applies is not None
+    assert applies.value == rule.value
+
+
 def test_what_was_written_for_an_issue_is_there_when_one_comes_back(
     visit: Visit, issues: list[Issue]
 ) -> None:
