@@ -13,7 +13,7 @@ whose name a restart could give to another one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol
@@ -38,6 +38,9 @@ class Board(Protocol):
 
     def known(self, tenant: str) -> Collection[int]:
         """Return the clusters that are issues already."""
+
+    def parts(self, tenant: str) -> Mapping[int, int]:
+        """Return the micro-clusters that people set apart, and the cluster each counts as."""
 
     def tell(self, tenant: str, sightings: Sequence[Sighting], *, now: float) -> None:
         """Take what is seen of issues at a time of events, in Unix seconds."""
@@ -280,9 +283,9 @@ class Clusterer(Generic[W]):
         now = self._clock()
         self._look_at[name] = now
         self._fresh.discard(name)
-        known = board.known(name)
+        known, parts = board.known(name), board.parts(name)
         at = self._reading_time(tenant, now)
-        found = tenant.watch.sightings(tenant.stream, now=at, known=known)
+        found = tenant.watch.sightings(tenant.stream, now=at, known=known, parts=parts)
         if not 0 <= now - tenant.latest < self._settings.board_quiet_s:
             del self._look_at[name]  # until its next text
         if not found:

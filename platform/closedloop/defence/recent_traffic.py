@@ -7,6 +7,7 @@ that was killed writes again what it had written; readers leave out what they re
 from __future__ import annotations
 
 import hashlib
+import math
 from contextlib import suppress
 from pathlib import Path
 
@@ -54,6 +55,8 @@ class RecentTraffic:
     def __init__(self, folder: Path, keep_s: float = 3600.0) -> None:
         self._folder = folder
         self._keep_s = keep_s
+        # File to when it was written, its newest text's time and its rows.
+        self._seen: dict[Path, tuple[int, float, int]] = {}
 
     def append(self, tenant: str, rows: pa.Table, *, name: str) -> None:
         """Add texts under a name; what has that name already is replaced.
@@ -76,7 +79,7 @@ class RecentTraffic:
                 file.write_text(tenant, "utf-8", "surrogatepass")
         _write(folder / f"{name}.parquet", rows)
         self._forget(folder)
-        _compact(folder)
+        self._compact(folder)
 
     def read(
         self, tenant: str, *, since: float, limit: int | None = None, seed: int = 0
@@ -93,7 +96,7 @@ class RecentTraffic:
                 frames = [
                     _frame(pq.read_table(path, schema=SCHEMA))
                     for path in _files(self._of(tenant))
-                    if _latest(path) >= since
+                    if self._about(path)[1] >= since
                 ]
                 break
         else:
@@ -123,14 +126,46 @@ class RecentTraffic:
 
     def _forget(self, folder: Path) -> None:
         files = _files(folder)
-        latest = {path: _latest(path) for path in files}
-        oldest = max(latest.values()) - self._keep_s
-        rows = 0
+        about = {path: self._about(path) for path in files}
+        oldest = max(latest for _, latest, _ in about.values()) - self._keep_s
+        kept = 0
         for path in reversed(files):
-            if latest[path] < oldest or rows > _MOST_ROWS:
-                path.unlink(missing_ok=True)
+            _, latest, rows = about[path]
+            if latest < oldest or kept > _MOST_ROWS:
+                self._remove(path)
             else:
-                rows += pq.read_metadata(path).num_rows
+                kept += rows
+
+    def _compact(self, folder: Path) -> None:
+        """Put the smaller half of many files together."""
+        files = _files(folder)
+        if len(files) <= _MOST_FILES:
+            return
+        small = sorted(files, key=lambda path: self._about(path)[2])[: _MOST_FILES // 2]
+        together = sorted(small)
+        rows = pa.concat_tables([pq.read_table(path, schema=SCHEMA) for path in together])
+        # A name of its own: a restart may write the first of them again, and that one only.
+        whole = together[0].with_stem(together[0].stem.removesuffix(_WHOLE) + _WHOLE)
+        _write(whole, rows)
+        for path in together:
+            if path != whole:
+                self._remove(path)
+
+    def _about(self, path: Path) -> tuple[int, float, int]:
+        written = path.stat().st_mtime_ns
+        seen = self._seen.get(path)
+        if seen is None or seen[0] != written:
+            try:
+                told = pq.read_metadata(path)
+                seen = written, float(told.metadata[b"latest"]), told.num_rows
+            except pa.ArrowInvalid:  # empty: the machine went down
+                seen = written, -math.inf, 0
+            self._seen[path] = seen
+        return seen
+
+    def _remove(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        self._seen.pop(path, None)
 
 
 class RecentWriter:
@@ -167,33 +202,12 @@ def _table(rows: list[tuple[LoggedEvent, Placement]]) -> pa.Table:
 def _write(path: Path, rows: pa.Table) -> None:
     latest = max(rows["at"].to_pylist(), default=0.0)
     told = rows.replace_schema_metadata({"latest": repr(latest)})
-    with written_whole(path, what="recent texts") as file:
+    with written_whole(path, what="recent texts", durable=False) as file:
         pq.write_table(told, file, compression="zstd")
-
-
-def _latest(path: Path) -> float:
-    """Return the time of a file's newest text."""
-    return float(pq.read_schema(path).metadata[b"latest"])
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
-
-
-def _compact(folder: Path) -> None:
-    """Put the smaller half of many files together."""
-    files = _files(folder)
-    if len(files) <= _MOST_FILES:
-        return
-    small = sorted(files, key=lambda path: path.stat().st_size)[: _MOST_FILES // 2]
-    together = sorted(small)
-    rows = pa.concat_tables([pq.read_table(path, schema=SCHEMA) for path in together])
-    # A name of its own: a restart may write the first of them again, and that one only.
-    whole = together[0].with_stem(together[0].stem.removesuffix(_WHOLE) + _WHOLE)
-    _write(whole, rows)
-    for path in together:
-        if path != whole:
-            path.unlink(missing_ok=True)
 
 
 def _frame(rows: pa.Table) -> pl.DataFrame:

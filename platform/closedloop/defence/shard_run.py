@@ -35,7 +35,7 @@ class Pace:
 
     idle_s: float = 0.2  # between two looks at a log that had nothing new
     checkpoint_s: float = 10.0  # from a change to its checkpoint, where few events come
-    recent_s: float = 5.0
+    recent_s: float = 10.0  # between two writes of recent texts
     report_s: float = 2.0
     rate_s: float = 10.0  # over which the rate is told
     first_retry_s: float = 0.5

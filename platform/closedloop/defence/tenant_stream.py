@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -26,7 +26,12 @@ class Watch(Protocol):
         """Take a thumb about a text seen."""
 
     def sightings(
-        self, stream: StreamClusters, *, now: float, known: Collection[int] = ()
+        self,
+        stream: StreamClusters,
+        *,
+        now: float,
+        known: Collection[int] = (),
+        parts: Mapping[int, int] | None = None,
     ) -> list[Sighting]:
         """Return what rises, and how the known ones stand; changes nothing."""
 

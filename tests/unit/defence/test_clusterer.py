@@ -40,7 +40,7 @@ class CountingWatch:
     def heed(self, feedback):
         self.downs.append(feedback.refers_to)
 
-    def sightings(self, stream, *, now, known=()):
+    def sightings(self, stream, *, now, known=(), parts=None):
         found = {}
         for micro, count in self.counts.items():
             home = stream.lineage.cluster_of(micro)
@@ -123,6 +123,9 @@ class Board:
 
     def known(self, tenant):
         return [cluster for owner, cluster in self.seen if owner == tenant]
+
+    def parts(self, tenant):
+        return {}
 
     def tell(self, tenant, sightings, *, now):
         self.seen |= {(tenant, each.cluster): each.texts for each in sightings}

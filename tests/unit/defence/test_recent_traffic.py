@@ -73,6 +73,16 @@ def test_many_small_files_are_put_together_and_lose_nothing(tmp_path):
     assert len(list(tmp_path.glob("*/*.parquet"))) <= 70
 
 
+def test_a_file_that_a_power_loss_left_empty_is_passed_over_and_goes(recent, tmp_path):
+    recent.append("shop", rows(0, 5), name="0000")
+    (file,) = tmp_path.glob("recent/*/0000.parquet")
+    file.write_bytes(b"")
+    assert recent.read("shop", since=0.0).height == 0
+    recent.append("shop", rows(5, 5), name="0005")
+    assert recent.read("shop", since=0.0)["micro"].to_list() == [5, 6, 7, 8, 9]
+    assert not file.exists()
+
+
 def test_tenants_of_any_name_have_texts(recent):
     for tenant in ("shop", "../etc", "零售 / x", "a" * 300):
         recent.append(tenant, rows(0, 1), name="0")

@@ -29,8 +29,8 @@ class Watch:
     def heed(self, feedback):
         del feedback
 
-    def sightings(self, stream, *, now, known=()):
-        del stream, now, known
+    def sightings(self, stream, *, now, known=(), parts=None):
+        del stream, now, known, parts
         return []
 
 

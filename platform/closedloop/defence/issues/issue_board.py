@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from closedloop.defence.issues.issue_book import IssueBook
 from closedloop.defence.issues.sighting import Sighting
@@ -42,6 +42,10 @@ class IssueBoard:
     def known(self, tenant: str) -> Collection[int]:
         """Return the clusters that are issues already."""
         return self._book.clusters(tenant)
+
+    def parts(self, tenant: str) -> Mapping[int, int]:
+        """Return the micro-clusters that people set apart, and the cluster each counts as."""
+        return self._book.parts(tenant)
 
     def tell(self, tenant: str, sightings: Sequence[Sighting], *, now: float) -> None:
         """Publish what is seen at a time of events, in Unix seconds.

@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-
-from closedloop.defence.issues.evidence import FEEDBACK, INTENT, MODEL, CHANNEL, Evidence, Said
+from closedloop.defence.issues.evidence import CHANNEL, FEEDBACK, INTENT, MODEL, Evidence, Said
 from closedloop.defence.issues.known_intents import KnownIntents
 from closedloop.defence.issues.sighting import MOST_SAMPLES, MOST_TYPICAL, TypicalText
 from closedloop.defence.issues.tally import FINE, FINE_S, MINUTE_S, MINUTES, Tally

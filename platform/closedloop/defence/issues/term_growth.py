@@ -71,8 +71,8 @@ class TermGrowth:
                 )
                 share = min(1.0, MINUTE_S / window.length_s)
                 self.newborn[number].learn(
-                seen.counts[fresh], seen.texts, seen.past_texts, keep=keep, share=share
-            )
+                    seen.counts[fresh], seen.texts, seen.past_texts, keep=keep, share=share
+                )
 
     def rising(self, now: float, window_s: float) -> Mapping[int, WordRise]:
         """Return the words, by their checksum, that rise in a window."""

@@ -281,4 +281,3 @@ class IssueWatch:
             series=went.series,
             **about._asdict(),
         )
-

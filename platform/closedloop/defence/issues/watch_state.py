@@ -39,9 +39,7 @@ def dump(watch: IssueWatch) -> bytes:
         "tenant": watch.tenant,
         "tally": _tally_out("tally", watch.tally, arrays),
         "terms": _tally_out("terms", watch.terms.tally, arrays),
-        "models": [
-            [_floats(each) for each in models] for models in _models(watch)
-        ],
+        "models": [[_floats(each) for each in models] for models in _models(watch)],
         "known": {"words": watch.known.words, "texts": watch.known.texts},
         "names": watch.evidence.names,
     }
@@ -134,9 +132,7 @@ def _tally_in(name: str, tally: Tally, described: dict[str, Any], row: dict[str,
     for each in _SCALARS:
         setattr(tally, each, described[each])
     tally.free = list(described["free"])
-    tally.slots = {
-        micro: slot for slot, micro in enumerate(tally.ids.tolist()) if micro != NOBODY
-    }
+    tally.slots = {micro: slot for slot, micro in enumerate(tally.ids.tolist()) if micro != NOBODY}
 
 
 def _models(watch: IssueWatch) -> tuple[tuple[Dispersion | Newborns, ...], ...]:
@@ -170,8 +166,14 @@ def _put_together(described: dict[str, Any], row: dict[str, Any]) -> IssueWatch:
     evidence.names = [(kind, name) for kind, name in described["names"]]
     for code, (kind, name) in enumerate(evidence.names):
         evidence.codes[kind][name] = code
-    _records_in(watch, {name: values.to_pylist() for name, values in row.items() if "." in name
-                        and name.split(".")[0] in ("record", "said", "events", "users")})
+    _records_in(
+        watch,
+        {
+            name: values.to_pylist()
+            for name, values in row.items()
+            if "." in name and name.split(".")[0] in ("record", "said", "events", "users")
+        },
+    )
     return watch
 
 

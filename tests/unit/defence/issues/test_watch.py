@@ -23,7 +23,7 @@ def test_calm_traffic_raises_nothing(traffic, calm):
 
 
 def test_a_known_subject_that_triples_in_steady_traffic_is_an_issue(make_traffic):
-    usual = {s: 60.0 for s in ("parcel", "refund", "invoice", "password", "battery")}
+    usual = dict.fromkeys(("parcel", "refund", "invoice", "password", "battery"), 60.0)
     traffic = make_traffic(seed=1)
     traffic.flow(5400, usual)
     assert traffic.rising() == []
@@ -48,7 +48,7 @@ def test_nothing_is_surprising_right_after_the_start(traffic):
 
 def test_a_burst_stays_an_issue_while_it_lasts(make_traffic):
     traffic = make_traffic(seed=2)
-    usual = {s: 30.0 for s in ("parcel", "refund", "invoice", "password", "battery")}
+    usual = dict.fromkeys(("parcel", "refund", "invoice", "password", "battery"), 30.0)
     traffic.flow(3600, usual)
     for minute in range(30):
         traffic.flow(60, {**usual, "coupon": 30.0})
@@ -57,7 +57,7 @@ def test_a_burst_stays_an_issue_while_it_lasts(make_traffic):
 
 def test_a_nightly_peak_that_is_known_is_no_issue(make_traffic):
     traffic = make_traffic(seed=3)
-    day = {s: 2.0 for s in ("parcel", "refund", "invoice", "password")}
+    day = dict.fromkeys(("parcel", "refund", "invoice", "password"), 2.0)
     for _ in range(4):
         traffic.flow(21 * 3600, day)
         traffic.flow(3600, {**day, "live": 4.0})
@@ -72,7 +72,7 @@ def test_a_nightly_peak_that_is_known_is_no_issue(make_traffic):
 
 def test_two_subjects_that_break_out_together_are_two_issues(make_traffic):
     traffic = make_traffic(seed=4)
-    usual = {s: 60.0 for s in ("parcel", "refund", "invoice", "password", "battery")}
+    usual = dict.fromkeys(("parcel", "refund", "invoice", "password", "battery"), 60.0)
     traffic.flow(1800, usual)
     traffic.flow(90, {**usual, "coupon": 40.0, "flood": 40.0})
     assert len(traffic.rising()) == 2
