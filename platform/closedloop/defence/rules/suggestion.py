@@ -3,9 +3,9 @@
 A condition is looked for as an OR of clauses, each an AND of one to three terms, perhaps with a
 NOT. What it must not do comes first: a clause counts only where enough of what it matches belongs
 to the issue. Among those, the clause that adds most of the issue's texts is taken, again and again,
-until another one adds too little to be worth reading (greedy set cover, which misses at most 1/e
-of what could be covered). That is done for several degrees of strictness, and a condition that
-another one beats in every respect is left out.
+until another one adds too little to be worth reading (the greedy way to a maximum coverage). That
+is done for several degrees of strictness, and a condition that another one beats in every respect
+is left out.
 
 Recall and precision are those of the texts that were given, from which the condition was made: on
 later texts of the same issue they will be a little lower. `preview` looks at traffic itself.

@@ -26,7 +26,7 @@ from closedloop.samples.terms import HAN
 _PART = re.compile(rf"<[a-z_]+>|[{HAN}]+|[^\W_{HAN}]+(?:['’-][^\W_{HAN}]+)*|[^\w\s]+")
 _HAN_FIRST = re.compile(rf"[{HAN}]")
 _MOST_WORDS, _MOST_HAN = 3, 8  # of a Chinese term, and characters
-_MOST = 400
+_MOST, _LONGEST = 400, 40  # terms, and characters of one that a person likes to read
 # A word of so many letters may take up to so many more: coupon, coupons; deliver, delivered.
 _STEM_LETTERS, _ENDING_LETTERS = 4, 3
 _ENGLISH = """
@@ -75,7 +75,7 @@ def candidate_terms(texts: Sequence[str], *, least: int) -> list[Term]:
     counts.update(_prefixes(words, least=least))
     counts |= Counter({Term(run): n for run, n in _closed(runs, least=least).items()})
     order = sorted(counts.items(), key=lambda item: (-item[1], item[0].text, item[0].is_prefix))
-    return [term for term, _ in order[:_MOST]]
+    return [term for term, _ in order if len(term.text) <= _LONGEST][:_MOST]
 
 
 def has_content(term: Term) -> bool:

@@ -91,6 +91,10 @@ def test_masked_data_is_no_term():
     assert "call now" not in found  # what is masked stands between
 
 
+def test_what_is_too_long_to_read_is_no_term():
+    assert written([f"{'x' * 200} flooded"] * 5) == ["flooded"]
+
+
 def test_an_issue_that_words_do_not_tell_gets_no_suggestion():
     assert suggest(USUAL[:40], USUAL) == []
 
