@@ -123,6 +123,18 @@ def test_a_rule_is_taken_back_before_what_was_done_before_it(
     assert "Nothing was done" in told(ann)
 
 
+def test_a_rule_that_was_retired_beside_its_issue_is_nothing_to_take_back(
+    acts: Callable[[str], IssueActs], book: IssueBook, issue: Issue
+) -> None:
+    ann = acts("ann")
+    ann.add_rule(issue.id, RULE)
+    [rule] = ann.rules.all()
+    ann.retire_rule(rule.id, "mended", issue.id)
+    assert last_to_take_back(book.history(issue.id)) is None
+    ann.retire_rule(rule.id, "mended", issue.id)
+    assert "is retired already" in told(ann)
+
+
 def test_a_rule_that_another_covers_is_added_and_told(
     acts: Callable[[str], IssueActs], issue: Issue
 ) -> None:

@@ -120,23 +120,17 @@ class IssueActs:
 
         self.do(added)
 
-    def retire_rule(self, rule_id: str, reason: str) -> None:
-        """End a rule."""
+    def retire_rule(self, rule_id: str, reason: str, issue_id: int | None = None) -> None:
+        """End a rule; the issue that it was added because of remembers it."""
 
         def retired() -> Notice:
             rule = self.rules.retire(rule_id, reason, who=self.who)
+            if issue_id is not None:
+                details = {"rule": rule_id, "said": rule.name}
+                self.book.note(issue_id, RULE_RETIRED, details, who=self.who)
             return Notice(said=f"The rule “{rule.name}” is retired.")
 
         self.do(retired)
-
-    def restore_rule(self, rule_id: str, revision: int) -> None:
-        """Make a rule again what it was."""
-
-        def restored() -> Notice:
-            rule = self.rules.restore(rule_id, revision, who=self.who)
-            return Notice(said=f"The rule “{rule.name}” applies again.")
-
-        self.do(restored)
 
     def undo(self, issue_id: int) -> None:
         """Take back the last act on an issue that is not taken back yet."""
@@ -174,6 +168,23 @@ class IssueActs:
 
         self.do(noted)
 
+    def do(self, act: Callable[[], Notice], *, of: int | None = None) -> None:
+        """Do something and tell what came of it.
+
+        Parameters
+        ----------
+        of : int, optional
+            The issue that it changes, to say who was faster.
+        """
+        try:
+            self._check_person()
+            self.desk.tell(act())
+        except Conflict as error:
+            said = f"{self._who_was_faster(of)}{error}"
+            self.desk.tell(Notice(said=said, problem=True))
+        except ClosedLoopError as error:
+            self.desk.tell(Notice(said=str(error), problem=True))
+
     def _take_rule_back(self, issue_id: int, act: IssueAct) -> Notice:
         rule_id = str(act.details["rule"])
         rule = self.rules.get(rule_id)
@@ -197,27 +208,12 @@ class IssueActs:
         def changed() -> Notice:
             revision = self.desk.revision(issue_id, seen)
             issue = act(revision)
-            self.desk.moved(issue_id, revision, self.book.get(issue_id).revision)
+            # A merge and a split return the other issue; this one went on by one revision.
+            after = issue.revision if issue.id == issue_id else revision + 1
+            self.desk.moved(issue_id, revision, after)
             return Notice(said=said(issue), undo=issue_id)
 
         self.do(changed, of=issue_id)
-
-    def do(self, act: Callable[[], Notice], *, of: int | None = None) -> None:
-        """Do something and tell what came of it.
-
-        Parameters
-        ----------
-        of : int, optional
-            The issue that it changes, to say who was faster.
-        """
-        try:
-            self._check_person()
-            self.desk.tell(act())
-        except Conflict as error:
-            said = f"{self._who_was_faster(of)}{error}"
-            self.desk.tell(Notice(said=said, problem=True))
-        except ClosedLoopError as error:
-            self.desk.tell(Notice(said=str(error), problem=True))
 
     def _who_was_faster(self, issue_id: int | None) -> str:
         if issue_id is None:

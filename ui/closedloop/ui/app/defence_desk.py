@@ -68,10 +68,7 @@ def desk() -> Desk:
 
 
 def preset(here: Desk, issue_id: int, name: str, value: object) -> str:
-    """Return the key of a form's widget, with its draft or ``value`` set where it is new.
-
-    What the widget shows is to be handed to `keep`, so that it is there when the issue is.
-    """
+    """Return the key of a form's widget, with its draft or ``value`` set where it is new."""
     key = f"defence_{name}_{issue_id}"
     if key not in st.session_state:
         st.session_state[key] = here.drafts.get((issue_id, name), value)

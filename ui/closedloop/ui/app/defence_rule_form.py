@@ -71,10 +71,10 @@ def rule_form(
         st.toggle("Dry run", key=keys["dry_run"], help="Only counted: nobody sees it.")
         st.caption(literal(_in_words(form)), width="stretch")
     _show_preview(issue, form, folder)
-    _show_added(acts, added)
+    _show_added(acts, issue, added)
 
 
-def _show_added(acts: IssueActs, added: Sequence[str]) -> None:
+def _show_added(acts: IssueActs, issue: Issue, added: Sequence[str]) -> None:
     now = time.time()
     for rule in (acts.rules.get(rule_id) for rule_id in added):
         if not rule.is_live(now):
@@ -88,7 +88,7 @@ def _show_added(acts: IssueActs, added: Sequence[str]) -> None:
                 icon=":material/block:",
                 key=f"defence_retire_{rule.id}",
                 on_click=acts.retire_rule,
-                args=(rule.id, "retired beside its issue"),
+                args=(rule.id, "retired beside its issue", issue.id),
             )
 
 
