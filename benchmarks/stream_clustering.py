@@ -119,7 +119,7 @@ def ours(texts: list[str], truth: list[str], runs: int) -> dict[str, Any]:
         "nmi_at_arrival": arrival["nmi"],
         "ari_at_arrival": arrival["ari"],
         "clusters": len(set(found)),
-        "micro_clusters": len(stream.micros.micros),
+        "micro_clusters": len(stream.micros),
         "docs_per_second": len(texts) / seconds,
         "docs_per_cpu_second": len(texts) / cpu,
         "docs_per_second_without_last_grouping": len(texts) / online,
@@ -173,7 +173,7 @@ def flatness(documents: int) -> dict[str, Any]:
             stream.add(text)
         spent += time.perf_counter() - began
         done += len(batch)
-        marks.append((done, spent, len(stream.micros.micros)))
+        marks.append((done, spent, len(stream.micros)))
     state = len(dump(stream))
     at_first = marks[0][1] / marks[0][0]
     return {

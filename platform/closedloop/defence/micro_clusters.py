@@ -3,7 +3,8 @@
 A micro-cluster is a small group of nearly equal texts, kept as sums. An inverted index from term
 to micro-clusters finds the candidates, so that a text costs what its own terms cost. Weights
 decay exponentially with time. Decay is *forward*: what comes later weighs more, and the past is
-never touched; cosines do not notice.
+never touched; cosines do not notice. The sums are arrays (`micro_table`), and what is done for
+each text is compiled (`micro_search`).
 
 References
 ----------
@@ -17,14 +18,31 @@ Manning, C., Raghavan, P., Schütze, H. (2008). Introduction to Information Retr
 
 from __future__ import annotations
 
-import heapq
-import math
-from itertools import takewhile
-from operator import itemgetter
+from collections.abc import Iterator, Mapping
 
+import numpy as np
+
+from closedloop.defence import micro_search
 from closedloop.defence.micro_cluster import Landing, MicroCluster
+from closedloop.defence.micro_table import (
+    CELL,
+    END,
+    HELD,
+    HOLDERS,
+    ID,
+    MASS,
+    OWN,
+    SEEN,
+    SIZE,
+    SQUARE,
+    TEXTS,
+    Floats,
+    Ints,
+    empty_table,
+    with_room,
+)
+from closedloop.defence.terms import MOST_TERMS
 
-_second = itemgetter(1)
 # Half-lives between the oldest and the newest text that are told apart; squares stay floats.
 _LONGEST = 60.0
 _FADED = 2.0**-10  # of a text of now: what weighs less is forgotten
@@ -45,27 +63,55 @@ class MicroClusters:
         Micro-clusters that a term leads to, at most twice as many.
     terms : int
         Terms of a micro-cluster, at most twice as many.
+    neighbours : int
+        Nearest ones that say to which cluster a new one belongs.
+    resolution : float
+        That of the grouping.
     """
 
     def __init__(
-        self, *, similarity: float, half_life: float, limit: int, postings: int, terms: int
+        self,
+        *,
+        similarity: float,
+        half_life: float,
+        limit: int,
+        postings: int,
+        terms: int,
+        neighbours: int,
+        resolution: float,
     ) -> None:
         self.similarity = similarity
         self.half_life = half_life
         self.limit = limit
-        self.postings = postings
-        self.terms = terms
-        self.micros: dict[int, MicroCluster] = {}
+        self.resolution = resolution
         self.next_id = 0
         self.mass = 0.0
-        self.frequency: dict[str, float] = {}
-        self.index: dict[str, dict[int, float]] = {}
         self.origin = 0.0
         # Ids below it have been grouped; how many of them are left.
         self.settled = 0
         self.settled_left = 0
-        # Micro-cluster to its `square`, which every candidate is asked for.
-        self.squares: dict[int, float] = {}
+        self.table = empty_table(2 * terms + MOST_TERMS)
+        # Id to slot, in the order of the ids; slots and numbers of terms to use again.
+        self.places: dict[int, int] = {}
+        self.free_slots: list[int] = []
+        self.numbers: dict[str, int] = {}
+        self.names: list[str] = []
+        self.free_numbers: list[int] = []
+        self._limits = np.array([postings, terms, neighbours], dtype=np.int64)
+        self._block = 2 * postings + 2  # places that a term may take anew, at most twice as many
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def micros(self) -> Mapping[int, MicroCluster]:
+        """The micro-clusters as of now, each read when it is asked for."""
+        return _Micros(self)
+
+    @property
+    def frequency(self) -> Mapping[str, float]:
+        """Weight of the texts that hold a term, where a micro-cluster holds it."""
+        return _Frequency(self)
 
     def add(self, terms: list[str], at: float) -> Landing:
         """Add a text.
@@ -88,143 +134,97 @@ class MicroClusters:
             removed = self._rescale(at)
             exponent = 0.0
         now = 2.0 ** max(exponent, -_LONGEST)
-        mass = self.mass = self.mass + now
-        frequency = self.frequency
-        log = math.log
-        weights: list[float] = []
-        for term in terms:
-            seen = frequency[term] = frequency.get(term, 0.0) + now
-            weights.append(log(1.0 + mass / seen))
-        length = math.hypot(*weights) or 1.0
-        weights = [weight / length for weight in weights]
-        found = self._candidates(terms, weights)
-        micros, squares = self.micros, self.squares
-        best, nearest = 0.0, -1  # the square of a cosine
-        for micro, value in found.items():
-            cosine = value * value / squares[micro]
-            if cosine > best:
-                best, nearest = cosine, micro
-        if best >= self.similarity * self.similarity:
-            self._join(nearest, terms, weights, now, at)
-            return Landing(micro=nearest, new=False, nearest=-1, cosine=0.0, removed=removed)
-        if len(micros) >= self.limit:
+        self.mass += now
+        places = self.places
+        if len(places) >= self.limit:
             removed += self._make_room()
-        founded = self.next_id
+        free_slots = self.free_slots
+        slot = free_slots[-1] if free_slots else len(places)
+        numbers = self.numbers
+        found = [numbers.get(term, -1) for term in terms]
+        if -1 in found:
+            found = [
+                number if number >= 0 else self._number(term)
+                for number, term in zip(found, terms, strict=True)
+            ]
+        self._make_places(slot, len(terms))
+        slot, beside = micro_search.place(
+            self.table,
+            np.array(found, dtype=np.int64),
+            now,
+            at,
+            self.mass,
+            self.similarity,
+            slot,
+            self.next_id,
+            self._limits,
+            self.resolution,
+        )
+        if beside == -2:
+            return Landing(
+                micro=int(self.table.counts[slot, ID]), new=False, nearest=-1, removed=removed
+            )
+        if free_slots:
+            free_slots.pop()
+        micro = self.next_id
         self.next_id += 1
-        micros[founded] = MicroCluster()
-        self._join(founded, terms, weights, now, at)
-        return Landing(
-            micro=founded, new=True, nearest=nearest, cosine=math.sqrt(best), removed=removed
-        )
+        places[micro] = slot
+        nearest = -1 if beside < 0 else int(self.table.counts[beside, ID])
+        return Landing(micro=micro, new=True, nearest=nearest, removed=removed)
 
-    def _candidates(self, terms: list[str], weights: list[float]) -> dict[int, float]:
-        """Return micro-clusters that share terms, with products of the text and their sums.
+    def _number(self, term: str) -> int:
+        """Give a new term a number."""
+        if self.free_numbers:
+            number = self.free_numbers.pop()
+            self.names[number] = term
+        else:
+            number = len(self.names)
+            self.names.append(term)
+        self.numbers[term] = number
+        return number
 
-        Rare terms come first. What the others weigh together bounds the cosine to a
-        micro-cluster that holds none of the first; once that is too little, the common terms'
-        long lists are only asked for the micro-clusters found already.
-        """
-        index = self.index
-        found: dict[int, float] = {}
-        get = found.get
-        least = 1.0 - self.similarity * self.similarity
-        done, open_ = 0.0, True
-        for weight, term in sorted(zip(weights, terms, strict=True), reverse=True):
-            if open_ and done > least:
-                open_ = False
-                found = self._plausible(found, math.sqrt(max(0.0, 1.0 - done)))
-            postings = index.get(term)
-            if postings:
-                if open_:
-                    for micro, value in postings.items():
-                        found[micro] = get(micro, 0.0) + weight * value
-                elif len(found) < len(postings):
-                    at = postings.get
-                    for micro in found:
-                        value = at(micro, 0.0)
-                        if value:
-                            found[micro] += weight * value
-                else:
-                    for micro, value in postings.items():
-                        if micro in found:
-                            found[micro] += weight * value
-            done += weight * weight
-        return found
-
-    def _plausible(self, found: dict[int, float], rest: float) -> dict[int, float]:
-        """Return those whose cosine can still reach the similarity, or half of it by now."""
-        squares = self.squares
-        least = max(self.similarity - rest, 0.5 * self.similarity)
-        least *= least
-        return {
-            micro: value
-            for micro, value in found.items()
-            if value * value >= least * squares[micro]
-        }
-
-    def _join(
-        self, micro_id: int, terms: list[str], weights: list[float], now: float, at: float
-    ) -> None:
-        micro = self.micros[micro_id]
-        micro.mass += now
-        micro.own += now * now
-        micro.texts += 1
-        micro.seen = max(micro.seen, at)
-        held, index, most = micro.terms, self.index, 2 * self.postings
-        square = micro.square
-        for term, weight in zip(terms, weights, strict=True):
-            held[term] = held.get(term, 0.0) + now
-            added = weight * now
-            postings = index.get(term)
-            if postings is None:
-                index[term] = {micro_id: added}
-                square += added * added
-                continue
-            before = postings.get(micro_id, 0.0)
-            postings[micro_id] = before + added
-            square += added * (added + 2.0 * before)
-            if len(postings) > most:
-                self._keep_champions(term)
-        micro.square = self.squares[micro_id] = square
-        if len(held) > 2 * self.terms:
-            self._keep_terms(micro_id)
-
-    def _keep_champions(self, term: str) -> None:
-        postings = self.index[term]
-        squares = self.squares
-        kept = heapq.nlargest(
-            self.postings,
-            (
-                (value * value / (squares.get(micro) or 1.0), micro)
-                for micro, value in postings.items()
-            ),
-        )
-        self.index[term] = {micro: postings[micro] for _, micro in sorted(kept, key=_second)}
-
-    def _keep_terms(self, micro_id: int) -> None:
-        micro = self.micros[micro_id]
-        kept = heapq.nlargest(self.terms, micro.terms.items(), key=lambda item: (item[1], item[0]))
-        names = {term for term, _ in kept}
-        for term in micro.terms:
-            if term not in names:
-                self._unlink(micro_id, term)
-        micro.terms = dict(kept)
-
-    def _unlink(self, micro_id: int, term: str) -> None:
-        postings = self.index.get(term)
-        if postings is not None:
-            postings.pop(micro_id, None)
-            if not postings:
-                del self.index[term]
+    def _make_places(self, slot: int, terms: int) -> None:
+        """Make room in the table for a text that founds a micro-cluster."""
+        table = self.table
+        pool = int(table.heads[END]) + terms * self._block * 2
+        cells = int(table.sums[1]) + 1
+        if (
+            slot >= len(table.counts)
+            or len(self.names) > len(table.frequency)
+            or pool > len(table.slots)
+            or cells > len(table.cells)
+        ):
+            self.table = with_room(
+                table, slots=slot + 1, terms=len(self.names), pool=pool, cells=cells
+            )
 
     @property
     def needs_grouping(self) -> bool:
         """Whether there is no room, and too few have been grouped to make some."""
-        return len(self.micros) >= self.limit and self.settled_left < self._tenth
+        return len(self.places) >= self.limit and self.settled_left < self._tenth
 
-    def settle(self) -> None:
-        """All micro-clusters of now have been grouped."""
-        self.settled, self.settled_left = self.next_id, len(self.micros)
+    def settle(self, labels: list[int], degrees: Floats) -> None:
+        """All micro-clusters of now have been grouped.
+
+        Parameters
+        ----------
+        labels : list of int
+            Their groups 0, 1, …, in the order of the ids.
+        degrees : ndarray of float, shape (micro-clusters,)
+            Weight of their links.
+        """
+        self.settled, self.settled_left = self.next_id, len(self.places)
+        slots, cells = self.slots(), np.asarray(labels, dtype=np.int64)
+        count = max(labels, default=-1) + 1
+        self.table = with_room(self.table, slots=0, terms=0, pool=0, cells=count)
+        self.table.counts[slots, CELL] = cells
+        self.table.cells[:] = 0.0
+        self.table.cells[:count] = np.bincount(cells, weights=degrees, minlength=count)
+        self.table.sums[:] = self.table.cells.sum(), count
+
+    def slots(self) -> Ints:
+        """Return the slots in use, in the order of the ids."""
+        return np.fromiter(self.places.values(), dtype=np.int64, count=len(self.places))
 
     @property
     def _tenth(self) -> int:
@@ -232,43 +232,100 @@ class MicroClusters:
 
     def _make_room(self) -> tuple[int, ...]:
         """Remove the lightest, a tenth of all; not those that no grouping has seen."""
-        grouped = takewhile(lambda item: item[0] < self.settled, self.micros.items())
-        lightest = heapq.nsmallest(self._tenth, grouped, key=lambda item: (item[1].mass, item[0]))
-        return self._remove([micro_id for micro_id, _ in lightest])
+        slots = self.slots()
+        grouped = slots[self.table.counts[slots, ID] < self.settled]
+        order = np.argsort(self.table.figures[grouped, MASS], kind="stable")
+        return self._remove(grouped[order[: self._tenth]])
 
     def forget(self, now: float) -> tuple[int, ...]:
         """Remove what has faded by now, and return its ids."""
         least = _FADED * 2.0 ** min(_LONGEST, (now - self.origin) / self.half_life)
-        return self._remove([m for m, one in self.micros.items() if one.mass < least])
+        return self._remove_below(least)
 
-    def _remove(self, micros: list[int]) -> tuple[int, ...]:
-        for micro_id in micros:
-            del self.squares[micro_id]
-            self.settled_left -= micro_id < self.settled
-            for term in self.micros.pop(micro_id).terms:
-                self._unlink(micro_id, term)
+    def _remove_below(self, mass: float) -> tuple[int, ...]:
+        slots = self.slots()
+        return self._remove(slots[self.table.figures[slots, MASS] < mass])
+
+    def _remove(self, slots: Ints) -> tuple[int, ...]:
+        table = self.table
+        removed: list[int] = table.counts[slots, ID].tolist()
+        if removed:
+            micro_search.remove(table, slots)
+            for micro in removed:
+                del self.places[micro]
+                self.settled_left -= micro < self.settled
+            self.free_slots += slots.tolist()
         self._forget_terms()
-        return tuple(micros)
+        return tuple(removed)
 
     def _forget_terms(self) -> None:
-        """Drop the frequency of terms that no micro-cluster holds."""
-        self.frequency = {t: f for t, f in self.frequency.items() if t in self.index}
+        """Give up the numbers of terms that no micro-cluster holds."""
+        blocks = self.table.blocks[: len(self.names)]
+        lost = np.flatnonzero((blocks[:, HOLDERS] == 0) & (blocks[:, SIZE] > 0))
+        micro_search.forget_terms(self.table, lost)
+        for number in lost.tolist():
+            del self.numbers[self.names[number]]
+            self.names[number] = ""
+            self.free_numbers.append(number)
 
     def _rescale(self, at: float) -> tuple[int, ...]:
         """Make `at` the time at which a text weighs 1; forget what has faded by then."""
         factor = 2.0 ** -min(1_000.0, (at - self.origin) / self.half_life)
-        removed = self._remove([m for m, one in self.micros.items() if one.mass * factor < _FADED])
+        removed = self._remove_below(_FADED / factor)
+        table = self.table
         self.origin = at
         self.mass *= factor
-        for micro in self.micros.values():
-            micro.mass *= factor
-            micro.square *= factor * factor
-            micro.own *= factor * factor
-            micro.terms = {term: weight * factor for term, weight in micro.terms.items()}
-        self.squares = {micro: one.square for micro, one in self.micros.items()}
-        self.frequency = {
-            term: value * factor for term, value in self.frequency.items() if value * factor
-        }
-        for term, postings in self.index.items():
-            self.index[term] = {micro: value * factor for micro, value in postings.items()}
+        table.figures[:, [MASS]] *= factor
+        table.figures[:, [SQUARE, OWN]] *= factor * factor
+        table.weights[:] *= factor
+        table.values[:] *= factor
+        table.frequency[:] *= factor
         return removed
+
+
+class _Micros(Mapping[int, MicroCluster]):
+    """Micro-clusters by their ids."""
+
+    def __init__(self, owner: MicroClusters) -> None:
+        self._owner = owner
+
+    def __len__(self) -> int:
+        return len(self._owner.places)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._owner.places)
+
+    def __getitem__(self, micro: int) -> MicroCluster:
+        slot = self._owner.places[micro]
+        table, names = self._owner.table, self._owner.names
+        figures, count = table.figures[slot].tolist(), int(table.counts[slot, HELD])
+        return MicroCluster(
+            mass=figures[MASS],
+            square=figures[SQUARE],
+            own=figures[OWN],
+            texts=int(table.counts[slot, TEXTS]),
+            seen=figures[SEEN],
+            terms=dict(
+                zip(
+                    [names[number] for number in table.held[slot, :count].tolist()],
+                    table.weights[slot, :count].tolist(),
+                    strict=True,
+                )
+            ),
+        )
+
+
+class _Frequency(Mapping[str, float]):
+    """Frequency of terms."""
+
+    def __init__(self, owner: MicroClusters) -> None:
+        self._owner = owner
+
+    def __len__(self) -> int:
+        return len(self._owner.numbers)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._owner.numbers)
+
+    def __getitem__(self, term: str) -> float:
+        return float(self._owner.table.frequency[self._owner.numbers[term]])

@@ -25,6 +25,7 @@ from closedloop.defence.communities import Graph, communities
 from closedloop.defence.lineage import Change, Lineage
 from closedloop.defence.meaning import TermMeaning
 from closedloop.defence.micro_clusters import MicroClusters
+from closedloop.defence.micro_table import MASS
 from closedloop.defence.neighbours import Linking, neighbour_graph
 from closedloop.defence.terms import stream_terms
 
@@ -127,6 +128,8 @@ class StreamClusters:
             limit=settings.micro_clusters,
             postings=settings.postings,
             terms=settings.terms,
+            neighbours=settings.neighbours,
+            resolution=settings.resolution,
         )
         self._linking = Linking(
             neighbours=settings.neighbours, postings=_LINK_POSTINGS, meaning=settings.meaning
@@ -162,9 +165,7 @@ class StreamClusters:
         if landing.removed:
             lineage.depart(landing.removed)
         if landing.new:
-            near = landing.cosine >= 0.5 * self.settings.similarity
-            beside = landing.nearest if near and landing.nearest in lineage.homes else None
-            lineage.place(landing.micro, beside)
+            lineage.place(landing.micro, None if landing.nearest < 0 else landing.nearest)
         self.waited += 1
         if self.waited >= self._interval():
             self.refresh()
@@ -184,24 +185,20 @@ class StreamClusters:
         """
         self.waited = 0
         self.lineage.depart(self.micros.forget(self.now))
-        ids = list(self.micros.micros)
-        labels = communities(self._graph(), resolution=self.settings.resolution)
+        ids = list(self.micros.places)
+        graph = self._graph()
+        labels = communities(graph, resolution=self.settings.resolution)
         groups: list[list[int]] = [[] for _ in range(max(labels, default=-1) + 1)]
         for micro, label in zip(ids, labels, strict=True):
             groups[label].append(micro)
-        self.micros.settle()
-        mass = {micro: one.mass for micro, one in self.micros.micros.items()}
+        self.micros.settle(labels, graph.degrees)
+        slots = self.micros.slots()
+        mass = dict(zip(ids, self.micros.table.figures[slots, MASS].tolist(), strict=True))
         return self.lineage.regroup(groups, mass)
 
     def _graph(self) -> Graph:
-        return neighbour_graph(
-            list(self.micros.micros.values()),
-            self.micros.frequency,
-            self.micros.mass,
-            1.0 / self._per_text(),
-            self._linking,
-            self._meaning,
-        )
+        unit = 1.0 / self._per_text()
+        return neighbour_graph(self.micros, unit, self._linking, self._meaning)
 
     def cluster_of(self, placement: Placement) -> int:
         """Return the cluster that a text of the past belongs to today."""
@@ -241,4 +238,4 @@ class StreamClusters:
         return 2.0 ** ((self.micros.origin - self.now) / self.settings.half_life)
 
     def _interval(self) -> float:
-        return max(_LEAST_INTERVAL, self.settings.patience * len(self.micros.micros))
+        return max(_LEAST_INTERVAL, self.settings.patience * len(self.micros))
