@@ -63,10 +63,6 @@ class MicroClusters:
         Micro-clusters that a term leads to, at most twice as many.
     terms : int
         Terms of a micro-cluster, at most twice as many.
-    neighbours : int
-        Nearest ones that say to which cluster a new one belongs.
-    resolution : float
-        That of the grouping.
     """
 
     def __init__(
@@ -77,13 +73,10 @@ class MicroClusters:
         limit: int,
         postings: int,
         terms: int,
-        neighbours: int,
-        resolution: float,
     ) -> None:
         self.similarity = similarity
         self.half_life = half_life
         self.limit = limit
-        self.resolution = resolution
         self.next_id = 0
         self.mass = 0.0
         self.origin = 0.0
@@ -97,7 +90,7 @@ class MicroClusters:
         self.numbers: dict[str, int] = {}
         self.names: list[str] = []
         self.free_numbers: list[int] = []
-        self._limits = np.array([postings, terms, neighbours], dtype=np.int64)
+        self._limits = np.array([postings, terms], dtype=np.int64)
         self._block = 2 * postings + 2  # places that a term may take anew, at most twice as many
 
     def __len__(self) -> int:
@@ -158,7 +151,6 @@ class MicroClusters:
             slot,
             self.next_id,
             self._limits,
-            self.resolution,
         )
         if beside == -2:
             return Landing(
@@ -187,7 +179,7 @@ class MicroClusters:
         """Make room in the table for a text that founds a micro-cluster."""
         table = self.table
         pool = int(table.heads[END]) + terms * self._block * 2
-        cells = int(table.sums[1]) + 1
+        cells = int(table.used[0]) + 1
         if (
             slot >= len(table.counts)
             or len(self.names) > len(table.frequency)
@@ -203,24 +195,19 @@ class MicroClusters:
         """Whether there is no room, and too few have been grouped to make some."""
         return len(self.places) >= self.limit and self.settled_left < self._tenth
 
-    def settle(self, labels: list[int], degrees: Floats) -> None:
+    def settle(self, labels: list[int]) -> None:
         """All micro-clusters of now have been grouped.
 
         Parameters
         ----------
         labels : list of int
             Their groups 0, 1, …, in the order of the ids.
-        degrees : ndarray of float, shape (micro-clusters,)
-            Weight of their links.
         """
         self.settled, self.settled_left = self.next_id, len(self.places)
-        slots, cells = self.slots(), np.asarray(labels, dtype=np.int64)
+        self.table.counts[self.slots(), CELL] = labels
         count = max(labels, default=-1) + 1
         self.table = with_room(self.table, slots=0, terms=0, pool=0, cells=count)
-        self.table.counts[slots, CELL] = cells
-        self.table.cells[:] = 0.0
-        self.table.cells[:count] = np.bincount(cells, weights=degrees, minlength=count)
-        self.table.sums[:] = self.table.cells.sum(), count
+        micro_search.measure_cells(self.table, len(self.names), count)
 
     def slots(self) -> Ints:
         """Return the slots in use, in the order of the ids."""
@@ -280,6 +267,7 @@ class MicroClusters:
         table.weights[:] *= factor
         table.values[:] *= factor
         table.frequency[:] *= factor
+        table.cells[:] *= factor * factor
         return removed
 
 

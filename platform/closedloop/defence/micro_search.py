@@ -13,6 +13,7 @@ from numba import njit
 
 from closedloop.defence.micro_table import (
     CELL,
+    CELL_SQUARE,
     END,
     FILLED,
     HELD,
@@ -21,6 +22,7 @@ from closedloop.defence.micro_table import (
     LEAST_BLOCK,
     MASS,
     OWN,
+    PRODUCT,
     SEEN,
     SIZE,
     SQUARE,
@@ -49,7 +51,6 @@ def place(
     free: int,
     founded: int,
     limits: Ints,
-    resolution: float,
 ) -> tuple[int, int]:
     """Put a text into the micro-cluster that it resembles most, or found one.
 
@@ -63,11 +64,8 @@ def place(
         Cosine from which it joins.
     free, founded : int
         Slot and id of a micro-cluster that it founds.
-    limits : ndarray of int, shape (3,)
-        Postings of a term and terms of a micro-cluster that are kept; nearest ones that say
-        where a new micro-cluster belongs.
-    resolution : float
-        That of the grouping.
+    limits : ndarray of int, shape (2,)
+        Postings of a term, and terms of a micro-cluster, that are kept.
 
     Returns
     -------
@@ -94,17 +92,28 @@ def place(
         if cosine > best:
             best, nearest = cosine, slot
     beside = -2
-    if best < similarity * similarity:
-        beside = _beside(table, found, now, limits[2], resolution)
+    cell, cosine = _nearest_cell(table, found)
+    if best >= similarity * similarity:
+        cell = table.counts[nearest, CELL]
+    else:
+        if cosine < FLOOR:
+            cell, beside = table.used[0], -1
+            table.used[0] += 1
+            table.cells[cell, :] = 0.0
+        else:
+            beside = _nearest_in(table, found, cell)
         nearest = free
         table.counts[free, ID] = founded
         table.counts[free, TEXTS] = 0
         table.counts[free, HELD] = 0
-        table.counts[free, CELL] = _joined_cell(table, beside)
+        table.counts[free, CELL] = cell
         table.figures[free, :] = 0.0
         table.figures[free, SEEN] = at
+    table.cells[cell, CELL_SQUARE] += now * (now + 2.0 * table.cells[cell, PRODUCT])
     for i in range(found):
-        table.products[table.touched[i]] = 0.0
+        slot = table.touched[i]
+        table.products[slot] = 0.0
+        table.cells[table.counts[slot, CELL], PRODUCT] = 0.0
     _join(table, nearest, terms, weights, now, at, limits)
     return nearest, beside
 
@@ -126,59 +135,38 @@ def _products(table: MicroTable, terms: Ints, weights: Floats) -> int:
 
 
 @njit(cache=True)
-def _beside(table: MicroTable, found: int, now: float, most: int, resolution: float) -> int:
-    """Return the nearest one in the cluster that a new micro-cluster belongs to, or -1.
-
-    The grouping's own measure decides: the links to a cluster must exceed what chance gives.
-    """
-    near = np.empty(most, dtype=np.int64)
-    cosines = np.empty(most)
-    kept = 0
+def _nearest_cell(table: MicroTable, found: int) -> tuple[int, float]:
+    """Return the cluster whose sum of texts a text resembles most, or -1, and the cosine."""
+    cells = table.cells
+    used = 0
     for i in range(found):
         slot = table.touched[i]
-        cosine = table.products[slot] / math.sqrt(table.figures[slot, SQUARE])
-        if cosine <= FLOOR or (kept == most and cosine <= cosines[kept - 1]):
-            continue
-        spot = kept if kept < most else most - 1
-        while spot > 0 and cosines[spot - 1] < cosine:
-            cosines[spot], near[spot] = cosines[spot - 1], near[spot - 1]
-            spot -= 1
-        cosines[spot], near[spot] = cosine, slot
-        kept = min(kept + 1, most)
-    degree = 0.0
-    own = math.sqrt(REPEATS * math.log1p(1.0 / REPEATS))
-    for i in range(kept):
-        size = REPEATS * math.log1p(table.figures[near[i], MASS] / (now * REPEATS))
-        cosines[i] *= own * math.sqrt(size)
-        degree += cosines[i]
-    if kept == 0:
-        return -1
-    total = table.sums[0] + 2.0 * degree
-    best, beside = 0.0, -1
-    for i in range(kept):
-        cell = table.counts[near[i], CELL]
-        links = 0.0
-        for j in range(kept):
-            if table.counts[near[j], CELL] == cell:
-                links += cosines[j]
-        gain = links - resolution * degree * table.cells[cell] / total
-        if gain > best:
-            best, beside = gain, near[i]
-    for i in range(kept):
-        table.cells[table.counts[near[i], CELL]] += cosines[i]
-    home = table.counts[beside, CELL] if beside >= 0 else int(table.sums[1])
-    table.cells[home] += degree
-    table.sums[0] = total
-    return beside
+        cell = table.counts[slot, CELL]
+        if cells[cell, PRODUCT] == 0.0:
+            table.near[used] = cell
+            used += 1
+        cells[cell, PRODUCT] += table.products[slot]
+    best, nearest = 0.0, -1
+    for i in range(used):
+        cell = table.near[i]
+        cosine = cells[cell, PRODUCT] / math.sqrt(cells[cell, CELL_SQUARE])
+        if cosine > best:
+            best, nearest = cosine, cell
+    return nearest, best
 
 
 @njit(cache=True)
-def _joined_cell(table: MicroTable, beside: int) -> int:
-    if beside >= 0:
-        return int(table.counts[beside, CELL])
-    cell = int(table.sums[1])
-    table.sums[1] += 1.0
-    return cell
+def _nearest_in(table: MicroTable, found: int, cell: int) -> int:
+    """Return the micro-cluster of a cluster that a text resembles most."""
+    best, nearest = -1.0, -1
+    for i in range(found):
+        slot = table.touched[i]
+        if table.counts[slot, CELL] == cell:
+            product = table.products[slot]
+            cosine = product * product / table.figures[slot, SQUARE]
+            if cosine > best:
+                best, nearest = cosine, slot
+    return nearest
 
 
 @njit(cache=True)
@@ -339,3 +327,21 @@ def post_all(table: MicroTable, ends: Ints, slots: Small, values: Floats, postin
     for term in range(len(ends) - 1):
         for at in range(ends[term], ends[term + 1]):
             _post(table, slots[at], term, values[at], postings)
+
+
+@njit(cache=True)
+def measure_cells(table: MicroTable, terms: int, cells: int) -> None:
+    """Take the squared length of each cluster's sum of texts anew, from the postings."""
+    table.cells[:, :] = 0.0
+    table.used[0] = cells
+    for term in range(terms):
+        start = table.blocks[term, START]
+        end = start + table.blocks[term, FILLED]
+        for at in range(start, end):
+            cell = table.counts[table.slots[at], CELL]
+            table.cells[cell, PRODUCT] += table.values[at]
+        for at in range(start, end):
+            cell = table.counts[table.slots[at], CELL]
+            value = table.cells[cell, PRODUCT]
+            table.cells[cell, CELL_SQUARE] += value * value
+            table.cells[cell, PRODUCT] = 0.0

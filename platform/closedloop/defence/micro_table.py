@@ -20,6 +20,8 @@ Small = npt.NDArray[np.int32]
 MASS, SQUARE, OWN, SEEN = range(4)
 # Columns of `counts`.
 ID, TEXTS, HELD, CELL = range(4)
+# Columns of `cells`.
+CELL_SQUARE, PRODUCT = range(2)
 # Columns of `blocks`.
 START, SIZE, FILLED, HOLDERS = range(4)
 
@@ -43,10 +45,12 @@ class MicroTable(NamedTuple):
     # (slots,): scratch of a search, all zeros between two.
     products: Floats
     touched: Small
-    # (cells,): weight of the links at each cluster, here called cell, as of the last grouping.
+    # (cells, 2): squared length of the sum of each cluster's texts; scratch, all zeros between two.
+    # A cluster has a *cell* until the next grouping.
     cells: Floats
-    # (2,): the sum of `cells`, and how many of them are in use.
-    sums: Floats
+    near: Ints
+    # (1,): cells in use.
+    used: Ints
     # (terms,): weight of the texts that hold it; (terms, 4): its block in the pool, how much of
     # that is filled, and how many micro-clusters hold it.
     frequency: Floats
@@ -78,8 +82,9 @@ def empty_table(most_terms: int) -> MicroTable:
         weights=np.zeros((slots, most_terms)),
         products=np.zeros(slots),
         touched=np.zeros(slots, dtype=np.int32),
-        cells=np.zeros(2 * slots),
-        sums=np.zeros(2),
+        cells=np.zeros((slots, 2)),
+        near=np.zeros(slots, dtype=np.int64),
+        used=np.zeros(1, dtype=np.int64),
         frequency=np.zeros(terms),
         blocks=np.zeros((terms, 4), dtype=np.int64),
         slots=np.zeros(pool, dtype=np.int32),
@@ -105,7 +110,8 @@ def with_room(table: MicroTable, *, slots: int, terms: int, pool: int, cells: in
         for name in ("slots", "values"):
             grown[name] = _longer(getattr(table, name), pool)
     if cells > len(table.cells):
-        grown["cells"] = _longer(table.cells, max(cells, 2 * len(table.cells)))
+        cells = max(cells, 2 * len(table.cells))
+        grown["cells"], grown["near"] = _longer(table.cells, cells), _longer(table.near, cells)
     return table._replace(**grown) if grown else table
 
 

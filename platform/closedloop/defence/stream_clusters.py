@@ -128,8 +128,6 @@ class StreamClusters:
             limit=settings.micro_clusters,
             postings=settings.postings,
             terms=settings.terms,
-            neighbours=settings.neighbours,
-            resolution=settings.resolution,
         )
         self._linking = Linking(
             neighbours=settings.neighbours, postings=_LINK_POSTINGS, meaning=settings.meaning
@@ -186,12 +184,11 @@ class StreamClusters:
         self.waited = 0
         self.lineage.depart(self.micros.forget(self.now))
         ids = list(self.micros.places)
-        graph = self._graph()
-        labels = communities(graph, resolution=self.settings.resolution)
+        labels = communities(self._graph(), resolution=self.settings.resolution)
         groups: list[list[int]] = [[] for _ in range(max(labels, default=-1) + 1)]
         for micro, label in zip(ids, labels, strict=True):
             groups[label].append(micro)
-        self.micros.settle(labels, graph.degrees)
+        self.micros.settle(labels)
         slots = self.micros.slots()
         mass = dict(zip(ids, self.micros.table.figures[slots, MASS].tolist(), strict=True))
         return self.lineage.regroup(groups, mass)
