@@ -30,10 +30,10 @@ from closedloop.defence.micro_table import (
     HELD,
     HOLDERS,
     ID,
+    LEAST_BLOCK,
     MASS,
     OWN,
     SEEN,
-    SIZE,
     SQUARE,
     TEXTS,
     Floats,
@@ -45,6 +45,8 @@ from closedloop.defence.terms import MOST_TERMS
 
 # Half-lives between the oldest and the newest text that are told apart; squares stay floats.
 _LONGEST = 60.0
+_LEAST_FREQUENCY = 1e-300  # of a term that is known; of others it is 0
+_AHEAD = 64  # terms
 _FADED = 2.0**-10  # of a text of now: what weighs less is forgotten
 
 
@@ -63,6 +65,8 @@ class MicroClusters:
         Micro-clusters that a term leads to, at most twice as many.
     terms : int
         Terms of a micro-cluster, at most twice as many.
+    chance : float
+        How much more than all texts a new micro-cluster resembles those of its cluster.
     """
 
     def __init__(
@@ -73,10 +77,12 @@ class MicroClusters:
         limit: int,
         postings: int,
         terms: int,
+        chance: float,
     ) -> None:
         self.similarity = similarity
         self.half_life = half_life
         self.limit = limit
+        self.chance = chance
         self.next_id = 0
         self.mass = 0.0
         self.origin = 0.0
@@ -90,8 +96,11 @@ class MicroClusters:
         self.numbers: dict[str, int] = {}
         self.names: list[str] = []
         self.free_numbers: list[int] = []
+        self.postings = postings
         self._limits = np.array([postings, terms], dtype=np.int64)
-        self._block = 2 * postings + 2  # places that a term may take anew, at most twice as many
+        # Places that a term of a text may take anew; terms that there is room for, and slots.
+        self._block = 4 * max(postings, LEAST_BLOCK)
+        self._spare, self._rows = 0, 0
 
     def __len__(self) -> int:
         return len(self.places)
@@ -133,23 +142,21 @@ class MicroClusters:
             removed += self._make_room()
         free_slots = self.free_slots
         slot = free_slots[-1] if free_slots else len(places)
-        numbers = self.numbers
-        found = [numbers.get(term, -1) for term in terms]
-        if -1 in found:
-            found = [
-                number if number >= 0 else self._number(term)
-                for number, term in zip(found, terms, strict=True)
-            ]
-        self._make_places(slot, len(terms))
+        found = list(map(self.numbers.get, terms))
+        numbers = self._numbered(terms) if None in found else found
+        self._spare -= len(terms)
+        if self._spare < 0 or slot >= self._rows:
+            self._make_places(slot, len(terms))
         slot, beside = micro_search.place(
             self.table,
-            np.array(found, dtype=np.int64),
+            np.array(numbers, dtype=np.int64),
             now,
             at,
             self.mass,
             self.similarity,
             slot,
             self.next_id,
+            self.chance,
             self._limits,
         )
         if beside == -2:
@@ -164,31 +171,34 @@ class MicroClusters:
         nearest = -1 if beside < 0 else int(self.table.counts[beside, ID])
         return Landing(micro=micro, new=True, nearest=nearest, removed=removed)
 
-    def _number(self, term: str) -> int:
-        """Give a new term a number."""
-        if self.free_numbers:
-            number = self.free_numbers.pop()
-            self.names[number] = term
-        else:
-            number = len(self.names)
-            self.names.append(term)
-        self.numbers[term] = number
-        return number
+    def _numbered(self, terms: list[str]) -> list[int]:
+        """Return the numbers of terms, new ones for new terms."""
+        numbers, names, free = self.numbers, self.names, self.free_numbers
+        for term in terms:
+            if term not in numbers:
+                if free:
+                    number = free.pop()
+                    names[number] = term
+                else:
+                    number = len(names)
+                    names.append(term)
+                numbers[term] = number
+        if len(names) > len(self.table.frequency):
+            self.table = with_room(self.table, terms=len(names))
+        return [numbers[term] for term in terms]
 
     def _make_places(self, slot: int, terms: int) -> None:
-        """Make room in the table for a text that founds a micro-cluster."""
-        table = self.table
-        pool = int(table.heads[END]) + terms * self._block * 2
-        cells = int(table.used[0]) + 1
-        if (
-            slot >= len(table.counts)
-            or len(self.names) > len(table.frequency)
-            or pool > len(table.slots)
-            or cells > len(table.cells)
-        ):
-            self.table = with_room(
-                table, slots=slot + 1, terms=len(self.names), pool=pool, cells=cells
-            )
+        """Make room in the table for the next texts, and say how far it will do."""
+        terms += _AHEAD
+        pool = int(self.table.heads[END]) + terms * self._block
+        self.table = with_room(
+            self.table, slots=slot + 1, pool=pool, cells=int(self.table.used[0]) + terms
+        )
+        self._spare, self._rows = terms, len(self.table.counts)
+
+    def places_for(self, postings: Ints) -> int:
+        """Return places of the pool that do for terms with so many postings."""
+        return int(np.maximum(2 * postings, LEAST_BLOCK).sum()) + self._block
 
     @property
     def needs_grouping(self) -> bool:
@@ -206,7 +216,8 @@ class MicroClusters:
         self.settled, self.settled_left = self.next_id, len(self.places)
         self.table.counts[self.slots(), CELL] = labels
         count = max(labels, default=-1) + 1
-        self.table = with_room(self.table, slots=0, terms=0, pool=0, cells=count)
+        self.table = with_room(self.table, cells=count)
+        self._spare = 0
         micro_search.measure_cells(self.table, len(self.names), count)
 
     def slots(self) -> Ints:
@@ -247,8 +258,9 @@ class MicroClusters:
 
     def _forget_terms(self) -> None:
         """Give up the numbers of terms that no micro-cluster holds."""
-        blocks = self.table.blocks[: len(self.names)]
-        lost = np.flatnonzero((blocks[:, HOLDERS] == 0) & (blocks[:, SIZE] > 0))
+        count = len(self.names)
+        unheld = self.table.blocks[:count, HOLDERS] == 0
+        lost = np.flatnonzero(unheld & (self.table.frequency[:count] > 0.0))
         micro_search.forget_terms(self.table, lost)
         for number in lost.tolist():
             del self.numbers[self.names[number]]
@@ -266,8 +278,10 @@ class MicroClusters:
         table.figures[:, [SQUARE, OWN]] *= factor * factor
         table.weights[:] *= factor
         table.values[:] *= factor
-        table.frequency[:] *= factor
+        known = table.frequency > 0.0
+        table.frequency[known] = np.maximum(table.frequency[known] * factor, _LEAST_FREQUENCY)
         table.cells[:] *= factor * factor
+        table.whole[:] *= factor * factor
         return removed
 
 

@@ -15,6 +15,7 @@ from closedloop.defence.micro_table import (
     CELL,
     CELL_SQUARE,
     END,
+    EXPECTED,
     FILLED,
     HELD,
     HOLDERS,
@@ -50,6 +51,7 @@ def place(
     similarity: float,
     free: int,
     founded: int,
+    chance: float,
     limits: Ints,
 ) -> tuple[int, int]:
     """Put a text into the micro-cluster that it resembles most, or found one.
@@ -64,6 +66,8 @@ def place(
         Cosine from which it joins.
     free, founded : int
         Slot and id of a micro-cluster that it founds.
+    chance : float
+        How much more than all texts it resembles those of the cluster that it is put into.
     limits : ndarray of int, shape (2,)
         Postings of a term, and terms of a micro-cluster, that are kept.
 
@@ -92,7 +96,7 @@ def place(
         if cosine > best:
             best, nearest = cosine, slot
     beside = -2
-    cell, cosine = _nearest_cell(table, found)
+    cell, cosine, whole = _nearest_cell(table, found, chance)
     if best >= similarity * similarity:
         cell = table.counts[nearest, CELL]
     else:
@@ -113,7 +117,11 @@ def place(
     for i in range(found):
         slot = table.touched[i]
         table.products[slot] = 0.0
-        table.cells[table.counts[slot, CELL], PRODUCT] = 0.0
+        other = table.counts[slot, CELL]
+        table.cells[other, EXPECTED] += now * table.cells[other, PRODUCT]
+        table.cells[other, PRODUCT] = 0.0
+    table.cells[cell, EXPECTED] += now * (now + whole)
+    table.whole[0] += now * (now + 2.0 * whole)
     _join(table, nearest, terms, weights, now, at, limits)
     return nearest, beside
 
@@ -135,10 +143,19 @@ def _products(table: MicroTable, terms: Ints, weights: Floats) -> int:
 
 
 @njit(cache=True)
-def _nearest_cell(table: MicroTable, found: int) -> tuple[int, float]:
-    """Return the cluster whose sum of texts a text resembles most, or -1, and the cosine."""
+def _nearest_cell(table: MicroTable, found: int, chance: float) -> tuple[int, float, float]:
+    """Return the cluster whose sum of texts a text resembles most, or -1.
+
+    Only clusters count that it resembles so much more than it resembles all texts; where all
+    texts are of one kind, a cosine alone says little.
+
+    Returns
+    -------
+    tuple
+        The cell, the cosine, and the product with the sum of all texts.
+    """
     cells = table.cells
-    used = 0
+    used, whole = 0, 0.0
     for i in range(found):
         slot = table.touched[i]
         cell = table.counts[slot, CELL]
@@ -146,13 +163,16 @@ def _nearest_cell(table: MicroTable, found: int) -> tuple[int, float]:
             table.near[used] = cell
             used += 1
         cells[cell, PRODUCT] += table.products[slot]
+        whole += table.products[slot]
     best, nearest = 0.0, -1
     for i in range(used):
         cell = table.near[i]
-        cosine = cells[cell, PRODUCT] / math.sqrt(cells[cell, CELL_SQUARE])
-        if cosine > best:
+        product = cells[cell, PRODUCT]
+        cosine = product / math.sqrt(cells[cell, CELL_SQUARE])
+        expected = whole * cells[cell, EXPECTED]
+        if cosine > best and product * table.whole[0] >= chance * expected:
             best, nearest = cosine, cell
-    return nearest, best
+    return nearest, best, whole
 
 
 @njit(cache=True)
@@ -333,15 +353,20 @@ def post_all(table: MicroTable, ends: Ints, slots: Small, values: Floats, postin
 def measure_cells(table: MicroTable, terms: int, cells: int) -> None:
     """Take the squared length of each cluster's sum of texts anew, from the postings."""
     table.cells[:, :] = 0.0
+    table.whole[0] = 0.0
     table.used[0] = cells
     for term in range(terms):
         start = table.blocks[term, START]
         end = start + table.blocks[term, FILLED]
+        whole = 0.0
         for at in range(start, end):
             cell = table.counts[table.slots[at], CELL]
             table.cells[cell, PRODUCT] += table.values[at]
+            whole += table.values[at]
+        table.whole[0] += whole * whole
         for at in range(start, end):
             cell = table.counts[table.slots[at], CELL]
             value = table.cells[cell, PRODUCT]
             table.cells[cell, CELL_SQUARE] += value * value
+            table.cells[cell, EXPECTED] += value * whole
             table.cells[cell, PRODUCT] = 0.0

@@ -21,7 +21,7 @@ MASS, SQUARE, OWN, SEEN = range(4)
 # Columns of `counts`.
 ID, TEXTS, HELD, CELL = range(4)
 # Columns of `cells`.
-CELL_SQUARE, PRODUCT = range(2)
+CELL_SQUARE, EXPECTED, PRODUCT = range(3)
 # Columns of `blocks`.
 START, SIZE, FILLED, HOLDERS = range(4)
 
@@ -45,12 +45,14 @@ class MicroTable(NamedTuple):
     # (slots,): scratch of a search, all zeros between two.
     products: Floats
     touched: Small
-    # (cells, 2): squared length of the sum of each cluster's texts; scratch, all zeros between two.
-    # A cluster has a *cell* until the next grouping.
+    # (cells, 3): squared length of the sum of each cluster's texts; product of that and the sum
+    # of all texts; scratch, all zeros between two. A cluster has a *cell* until the next grouping.
     cells: Floats
     near: Ints
     # (1,): cells in use.
     used: Ints
+    # (1,): squared length of the sum of all texts.
+    whole: Floats
     # (terms,): weight of the texts that hold it; (terms, 4): its block in the pool, how much of
     # that is filled, and how many micro-clusters hold it.
     frequency: Floats
@@ -82,9 +84,10 @@ def empty_table(most_terms: int) -> MicroTable:
         weights=np.zeros((slots, most_terms)),
         products=np.zeros(slots),
         touched=np.zeros(slots, dtype=np.int32),
-        cells=np.zeros((slots, 2)),
+        cells=np.zeros((slots, 3)),
         near=np.zeros(slots, dtype=np.int64),
         used=np.zeros(1, dtype=np.int64),
+        whole=np.zeros(1),
         frequency=np.zeros(terms),
         blocks=np.zeros((terms, 4), dtype=np.int64),
         slots=np.zeros(pool, dtype=np.int32),
@@ -93,7 +96,9 @@ def empty_table(most_terms: int) -> MicroTable:
     )
 
 
-def with_room(table: MicroTable, *, slots: int, terms: int, pool: int, cells: int) -> MicroTable:
+def with_room(
+    table: MicroTable, *, slots: int = 0, terms: int = 0, pool: int = 0, cells: int = 0
+) -> MicroTable:
     """Return the table with room for so many slots, terms, places and cells; doubled at least."""
     grown: dict[str, Any] = {}
     if slots > len(table.counts):

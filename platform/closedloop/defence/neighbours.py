@@ -187,10 +187,7 @@ def _nearest(
         for i in range(kept):
             other, cosine = near[i], cosines[i]
             if known[row] and known[other]:
-                meant = 0.0
-                for d in range(meanings.shape[1]):
-                    meant += meanings[row, d] * meanings[other, d]
-                cosine = (1.0 - share) * cosine + share * meant
+                cosine = (1.0 - share) * cosine + share * _product(meanings[row], meanings[other])
             if cosine > FLOOR:
                 chosen = _insert(best, best_cosines, chosen, other, cosine)
         for i in range(chosen):
@@ -198,6 +195,18 @@ def _nearest(
             count += 1
         found_ends[row + 1] = count
     return columns[:count], values[:count], found_ends
+
+
+@njit(cache=True)
+def _product(one: _Vectors, other: _Vectors) -> float:
+    """Product of two vectors, in four sums that a processor takes side by side."""
+    a = b = c = d = np.float32(0.0)
+    for i in range(0, len(one) - 3, 4):
+        a += one[i] * other[i]
+        b += one[i + 1] * other[i + 1]
+        c += one[i + 2] * other[i + 2]
+        d += one[i + 3] * other[i + 3]
+    return float((a + b) + (c + d))
 
 
 @njit(cache=True)

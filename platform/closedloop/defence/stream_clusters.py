@@ -45,7 +45,7 @@ class StreamSettings:
     # Most micro-clusters in memory, some 20 kB each with the index.
     micro_clusters: int = 10_000
     # Cosine from which a text joins a micro-cluster.
-    similarity: float = 0.5
+    similarity: float = 0.65
     # Nearest micro-clusters that each is linked to.
     neighbours: int = 25
     # Higher for more and smaller clusters.
@@ -128,6 +128,8 @@ class StreamClusters:
             limit=settings.micro_clusters,
             postings=settings.postings,
             terms=settings.terms,
+            # A grouping can part what was put together, so half of what it asks is enough.
+            chance=0.5 * settings.resolution,
         )
         self._linking = Linking(
             neighbours=settings.neighbours, postings=_LINK_POSTINGS, meaning=settings.meaning
@@ -165,7 +167,9 @@ class StreamClusters:
         if landing.new:
             lineage.place(landing.micro, None if landing.nearest < 0 else landing.nearest)
         self.waited += 1
-        if self.waited >= self._interval():
+        if self.waited >= _LEAST_INTERVAL and self.waited >= self.settings.patience * len(
+            self.micros
+        ):
             self.refresh()
         return Placement(micro=landing.micro, cluster=lineage.homes[landing.micro])
 
@@ -233,6 +237,3 @@ class StreamClusters:
     def _per_text(self) -> float:
         """Texts of now in a unit of weight."""
         return 2.0 ** ((self.micros.origin - self.now) / self.settings.half_life)
-
-    def _interval(self) -> float:
-        return max(_LEAST_INTERVAL, self.settings.patience * len(self.micros))
