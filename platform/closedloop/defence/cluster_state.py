@@ -18,7 +18,7 @@ import pyarrow as pa
 from closedloop.core.errors import InputError, NotFound
 from closedloop.core.files import written_whole
 from closedloop.defence.micro_clusters import MicroClusters
-from closedloop.defence.micro_search import post_all
+from closedloop.defence.micro_index import post_all
 from closedloop.defence.micro_table import (
     CELL,
     FILLED,
@@ -78,8 +78,7 @@ def dump(stream: StreamClusters) -> bytes:
 def _arrays(micros: MicroClusters) -> dict[str, npt.NDArray[Any]]:
     """Return what is in use of the table; slots in the order of the ids."""
     table, slots = micros.table, micros.slots()
-    held = table.counts[slots, HELD]
-    inside = np.arange(table.held.shape[1]) < held[:, None]
+    held_ends, held, weights = micros.held(slots)
     blocks = table.blocks[: len(micros.names)]
     filled = blocks[:, FILLED]
     ends = np.r_[0, np.cumsum(filled)]
@@ -89,9 +88,9 @@ def _arrays(micros: MicroClusters) -> dict[str, npt.NDArray[Any]]:
         "id": table.counts[slots, ID],
         "texts": table.counts[slots, TEXTS],
         "cell": table.counts[slots, CELL],
-        "held.end": np.r_[0, np.cumsum(held)],
-        "held.key": table.held[slots][inside],
-        "held.value": table.weights[slots][inside],
+        "held.end": held_ends,
+        "held.key": held,
+        "held.value": weights,
         "frequency": table.frequency[: len(micros.names)],
         "postings.end": ends,
         "postings.key": table.slots[places],

@@ -18,11 +18,11 @@ Manning, C., Raghavan, P., Schütze, H. (2008). Introduction to Information Retr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
-from closedloop.defence import micro_search
+from closedloop.defence import micro_index, micro_search
 from closedloop.defence.micro_cluster import Landing, MicroCluster
 from closedloop.defence.micro_table import (
     CELL,
@@ -33,14 +33,14 @@ from closedloop.defence.micro_table import (
     LEAST_BLOCK,
     MASS,
     OWN,
-    SEEN,
     SQUARE,
-    TEXTS,
     Floats,
     Ints,
+    Small,
     empty_table,
     with_room,
 )
+from closedloop.defence.micro_views import Frequency, Micros
 from closedloop.defence.terms import MOST_TERMS
 
 # Half-lives between the oldest and the newest text that are told apart; squares stay floats.
@@ -108,12 +108,12 @@ class MicroClusters:
     @property
     def micros(self) -> Mapping[int, MicroCluster]:
         """The micro-clusters as of now, each read when it is asked for."""
-        return _Micros(self)
+        return Micros(self)
 
     @property
     def frequency(self) -> Mapping[str, float]:
         """Weight of the texts that hold a term, where a micro-cluster holds it."""
-        return _Frequency(self)
+        return Frequency(self)
 
     def add(self, terms: list[str], at: float) -> Landing:
         """Add a text.
@@ -224,6 +224,20 @@ class MicroClusters:
         """Return the slots in use, in the order of the ids."""
         return np.fromiter(self.places.values(), dtype=np.int64, count=len(self.places))
 
+    def held(self, slots: Ints) -> tuple[Ints, Small, Floats]:
+        """Return what micro-clusters hold, one after the other.
+
+        Returns
+        -------
+        tuple of ndarray
+            Where each begins, and at last the end; numbers of terms; weights of the texts that
+            hold them.
+        """
+        counts = self.table.counts[slots, HELD]
+        inside = np.arange(self.table.held.shape[1]) < counts[:, None]
+        terms, weights = self.table.held[slots][inside], self.table.weights[slots][inside]
+        return np.r_[0, np.cumsum(counts)], terms, weights
+
     @property
     def _tenth(self) -> int:
         return max(1, self.limit // 10)
@@ -248,7 +262,7 @@ class MicroClusters:
         table = self.table
         removed: list[int] = table.counts[slots, ID].tolist()
         if removed:
-            micro_search.remove(table, slots)
+            micro_index.remove(table, slots)
             for micro in removed:
                 del self.places[micro]
                 self.settled_left -= micro < self.settled
@@ -261,7 +275,7 @@ class MicroClusters:
         count = len(self.names)
         unheld = self.table.blocks[:count, HOLDERS] == 0
         lost = np.flatnonzero(unheld & (self.table.frequency[:count] > 0.0))
-        micro_search.forget_terms(self.table, lost)
+        micro_index.forget_terms(self.table, lost)
         for number in lost.tolist():
             del self.numbers[self.names[number]]
             self.names[number] = ""
@@ -283,51 +297,3 @@ class MicroClusters:
         table.cells[:] *= factor * factor
         table.whole[:] *= factor * factor
         return removed
-
-
-class _Micros(Mapping[int, MicroCluster]):
-    """Micro-clusters by their ids."""
-
-    def __init__(self, owner: MicroClusters) -> None:
-        self._owner = owner
-
-    def __len__(self) -> int:
-        return len(self._owner.places)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._owner.places)
-
-    def __getitem__(self, micro: int) -> MicroCluster:
-        slot = self._owner.places[micro]
-        table, names = self._owner.table, self._owner.names
-        figures, count = table.figures[slot].tolist(), int(table.counts[slot, HELD])
-        return MicroCluster(
-            mass=figures[MASS],
-            square=figures[SQUARE],
-            own=figures[OWN],
-            texts=int(table.counts[slot, TEXTS]),
-            seen=figures[SEEN],
-            terms=dict(
-                zip(
-                    [names[number] for number in table.held[slot, :count].tolist()],
-                    table.weights[slot, :count].tolist(),
-                    strict=True,
-                )
-            ),
-        )
-
-
-class _Frequency(Mapping[str, float]):
-    """Frequency of terms."""
-
-    def __init__(self, owner: MicroClusters) -> None:
-        self._owner = owner
-
-    def __len__(self) -> int:
-        return len(self._owner.numbers)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._owner.numbers)
-
-    def __getitem__(self, term: str) -> float:
-        return float(self._owner.table.frequency[self._owner.numbers[term]])

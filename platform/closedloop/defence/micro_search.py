@@ -1,4 +1,4 @@
-"""What is done for each text and each posting, compiled.
+"""Where a text belongs, compiled.
 
 A text is compared with every micro-cluster that shares a term with it. The first call in a
 process reads the compiled code from the disk, or compiles it (seconds) where there is none yet.
@@ -11,33 +11,24 @@ import math
 import numpy as np
 from numba import njit
 
+from closedloop.defence.micro_index import join
 from closedloop.defence.micro_table import (
     CELL,
     CELL_SQUARE,
-    END,
     EXPECTED,
     FILLED,
     HELD,
-    HOLDERS,
     ID,
-    LEAST_BLOCK,
-    MASS,
-    OWN,
     PRODUCT,
     SEEN,
-    SIZE,
     SQUARE,
     START,
     TEXTS,
     Floats,
     Ints,
     MicroTable,
-    Small,
 )
 
-# Texts that are nearly equal say little more about what belongs together than a few of them
-# would: the size of a micro-cluster grows with the logarithm from about this many on.
-REPEATS = 6.0
 FLOOR = 0.1  # a smaller cosine is chance: one common word
 
 
@@ -96,7 +87,7 @@ def place(
         if cosine > best:
             best, nearest = cosine, slot
     beside = -2
-    cell, cosine, whole = _nearest_cell(table, found, chance)
+    cell, cosine, whole = _nearest_cell(table, found, chance, 0.5 * similarity)
     if best >= similarity * similarity:
         cell = table.counts[nearest, CELL]
     else:
@@ -122,7 +113,7 @@ def place(
         table.cells[other, PRODUCT] = 0.0
     table.cells[cell, EXPECTED] += now * (now + whole)
     table.whole[0] += now * (now + 2.0 * whole)
-    _join(table, nearest, terms, weights, now, at, limits)
+    join(table, nearest, terms, weights, now, at, limits)
     return nearest, beside
 
 
@@ -143,11 +134,13 @@ def _products(table: MicroTable, terms: Ints, weights: Floats) -> int:
 
 
 @njit(cache=True)
-def _nearest_cell(table: MicroTable, found: int, chance: float) -> tuple[int, float, float]:
+def _nearest_cell(
+    table: MicroTable, found: int, chance: float, sure: float
+) -> tuple[int, float, float]:
     """Return the cluster whose sum of texts a text resembles most, or -1.
 
-    Only clusters count that it resembles so much more than it resembles all texts; where all
-    texts are of one kind, a cosine alone says little.
+    Only clusters count that it resembles so much more than it resembles all texts: where all
+    texts share words, a small cosine says little. A cosine from `sure` on says enough.
 
     Returns
     -------
@@ -170,7 +163,7 @@ def _nearest_cell(table: MicroTable, found: int, chance: float) -> tuple[int, fl
         product = cells[cell, PRODUCT]
         cosine = product / math.sqrt(cells[cell, CELL_SQUARE])
         expected = whole * cells[cell, EXPECTED]
-        if cosine > best and product * table.whole[0] >= chance * expected:
+        if cosine > best and (cosine >= sure or product * table.whole[0] >= chance * expected):
             best, nearest = cosine, cell
     return nearest, best, whole
 
@@ -187,166 +180,6 @@ def _nearest_in(table: MicroTable, found: int, cell: int) -> int:
             if cosine > best:
                 best, nearest = cosine, slot
     return nearest
-
-
-@njit(cache=True)
-def _join(
-    table: MicroTable,
-    slot: int,
-    terms: Ints,
-    weights: Floats,
-    now: float,
-    at: float,
-    limits: Ints,
-) -> None:
-    figures, counts = table.figures[slot], table.counts[slot]
-    figures[MASS] += now
-    figures[OWN] += now * now
-    figures[SEEN] = max(figures[SEEN], at)
-    counts[TEXTS] += 1
-    for i in range(len(terms)):
-        _hold(table, slot, terms[i], now)
-        added = weights[i] * now
-        before = _post(table, slot, terms[i], added, limits[0])
-        figures[SQUARE] += added * (added + 2.0 * before)
-    if counts[HELD] > 2 * limits[1]:
-        _keep_terms(table, slot, limits[1])
-
-
-@njit(cache=True)
-def _hold(table: MicroTable, slot: int, term: int, weight: float) -> None:
-    count = table.counts[slot, HELD]
-    for i in range(count):
-        if table.held[slot, i] == term:
-            table.weights[slot, i] += weight
-            return
-    table.held[slot, count], table.weights[slot, count] = term, weight
-    table.counts[slot, HELD] = count + 1
-    table.blocks[term, HOLDERS] += 1
-
-
-@njit(cache=True)
-def _post(table: MicroTable, slot: int, term: int, added: float, postings: int) -> float:
-    """Add to a posting, and return what it was."""
-    start, count = table.blocks[term, START], table.blocks[term, FILLED]
-    for at in range(start, start + count):
-        if table.slots[at] == slot:
-            before = table.values[at]
-            table.values[at] = before + added
-            return float(before)
-    if count >= 2 * postings:
-        count = _keep_champions(table, term, postings)
-    if count == table.blocks[term, SIZE]:
-        start = _larger_block(table, term)
-    table.slots[start + count], table.values[start + count] = slot, added
-    table.blocks[term, FILLED] = count + 1
-    return 0.0
-
-
-@njit(cache=True)
-def _keep_champions(table: MicroTable, term: int, postings: int) -> int:
-    """Keep the postings that make up most of their micro-cluster, in their order."""
-    start, count = table.blocks[term, START], table.blocks[term, FILLED]
-    scores = np.empty(count)
-    for i in range(count):
-        value = table.values[start + i]
-        scores[i] = -value * value / table.figures[table.slots[start + i], SQUARE]
-    kept = np.sort(np.argsort(scores, kind="mergesort")[:postings])
-    for i in range(len(kept)):
-        table.slots[start + i] = table.slots[start + kept[i]]
-        table.values[start + i] = table.values[start + kept[i]]
-    table.blocks[term, FILLED] = len(kept)
-    return len(kept)
-
-
-@njit(cache=True)
-def _keep_terms(table: MicroTable, slot: int, terms: int) -> None:
-    """Keep a micro-cluster's heaviest terms, in their order."""
-    count = table.counts[slot, HELD]
-    kept = np.zeros(count, dtype=np.bool_)
-    kept[np.argsort(-table.weights[slot, :count], kind="mergesort")[:terms]] = True
-    to = 0
-    for i in range(count):
-        term = table.held[slot, i]
-        if kept[i]:
-            table.held[slot, to], table.weights[slot, to] = term, table.weights[slot, i]
-            to += 1
-        else:
-            _unlink(table, slot, term)
-    table.counts[slot, HELD] = to
-
-
-@njit(cache=True)
-def _unlink(table: MicroTable, slot: int, term: int) -> None:
-    start, count = table.blocks[term, START], table.blocks[term, FILLED]
-    for at in range(start, start + count):
-        if table.slots[at] == slot:
-            last = start + count - 1
-            table.slots[at], table.values[at] = table.slots[last], table.values[last]
-            table.blocks[term, FILLED] = count - 1
-            break
-    table.blocks[term, HOLDERS] -= 1
-
-
-@njit(cache=True)
-def _larger_block(table: MicroTable, term: int) -> int:
-    old, size = table.blocks[term, START], table.blocks[term, SIZE]
-    new_size = max(2 * size, LEAST_BLOCK)
-    kind = _kind(new_size)
-    start = table.heads[kind]
-    if start >= 0:
-        table.heads[kind] = table.slots[start]  # a free block's first entry leads to the next
-    else:
-        start = table.heads[END]
-        table.heads[END] = start + new_size
-    for i in range(table.blocks[term, FILLED]):
-        table.slots[start + i], table.values[start + i] = table.slots[old + i], table.values[old + i]
-    _give_back(table, old, size)
-    table.blocks[term, START], table.blocks[term, SIZE] = start, new_size
-    return int(start)
-
-
-@njit(cache=True)
-def _give_back(table: MicroTable, start: int, size: int) -> None:
-    if size:
-        kind = _kind(size)
-        table.slots[start] = table.heads[kind]
-        table.heads[kind] = start
-
-
-@njit(cache=True)
-def _kind(size: int) -> int:
-    kind = 0
-    while LEAST_BLOCK << kind < size:
-        kind += 1
-    return kind
-
-
-@njit(cache=True)
-def remove(table: MicroTable, slots: Ints) -> None:
-    """Empty slots."""
-    for slot in slots:
-        for i in range(table.counts[slot, HELD]):
-            _unlink(table, slot, table.held[slot, i])
-        table.counts[slot, ID] = -1
-        table.counts[slot, HELD] = 0
-
-
-@njit(cache=True)
-def forget_terms(table: MicroTable, terms: Ints) -> None:
-    """Free the blocks of terms that no micro-cluster holds."""
-    for term in terms:
-        _give_back(table, table.blocks[term, START], table.blocks[term, SIZE])
-        table.blocks[term, :] = 0
-        table.frequency[term] = 0.0
-
-
-@njit(cache=True)
-def post_all(table: MicroTable, ends: Ints, slots: Small, values: Floats, postings: int) -> None:
-    """Lay out postings that were read from a state: of term n, those up to ends[n + 1]."""
-    for term in range(len(ends) - 1):
-        for at in range(ends[term], ends[term + 1]):
-            _post(table, slots[at], term, values[at], postings)
 
 
 @njit(cache=True)

@@ -21,9 +21,12 @@ from numba import njit
 from closedloop.defence.communities import Graph
 from closedloop.defence.meaning import TermMeaning
 from closedloop.defence.micro_clusters import MicroClusters
-from closedloop.defence.micro_search import FLOOR, REPEATS
-from closedloop.defence.micro_table import HELD, MASS, OWN, SQUARE, TEXTS, Floats, Ints
+from closedloop.defence.micro_search import FLOOR
+from closedloop.defence.micro_table import MASS, OWN, SQUARE, TEXTS, Floats, Ints
 
+# Texts that are nearly equal say little more about what belongs together than a few of them
+# would: the size of a micro-cluster grows with the logarithm from about this many on.
+_REPEATS = 6.0
 _CANDIDATES = 2  # by form, for each link that is chosen by form and meaning
 
 _Vectors = npt.NDArray[np.float32]
@@ -61,7 +64,7 @@ def neighbour_graph(
     if not count:
         return Graph(links=sp.csr_matrix((0, 0)), loops=np.zeros(0))
     figures = micros.table.figures[slots]
-    sizes = REPEATS * np.log1p(figures[:, MASS] / (unit * REPEATS))
+    sizes = _REPEATS * np.log1p(figures[:, MASS] / (unit * _REPEATS))
     numbers, matrix = _vectors(micros, slots)
     index = _champions(matrix, linking.postings)
     if linking.meaning:
@@ -99,20 +102,16 @@ def _cosines_within(figures: Floats, texts: Ints) -> Floats:
 
 def _vectors(micros: MicroClusters, slots: Ints) -> tuple[Ints, sp.csr_matrix]:
     """Return the numbers of the terms in use, and unit vectors over them."""
-    table = micros.table
-    held = table.counts[slots, HELD]
-    inside = np.arange(table.held.shape[1]) < held[:, None]
-    terms, data = table.held[slots][inside], table.weights[slots][inside]
+    ends, terms, data = micros.held(slots)
     used = np.zeros(len(micros.names), dtype=bool)
     used[terms] = True
     numbers = np.flatnonzero(used)
     columns = np.cumsum(used) - 1
-    frequency = np.maximum(table.frequency[numbers], 1e-300)
+    frequency = micros.table.frequency[numbers]
     rarity = np.log1p(micros.mass / frequency)
-    ends = np.r_[0, np.cumsum(held)]
     indices = columns[terms]
     data = data * rarity[indices]
-    rows = np.repeat(np.arange(len(slots)), held)
+    rows = np.repeat(np.arange(len(slots)), np.diff(ends))
     norms = np.sqrt(np.bincount(rows, weights=data * data, minlength=len(slots)))
     data /= np.maximum(norms, 1e-300)[rows]
     matrix = sp.csr_matrix((data, indices, ends), shape=(len(slots), len(numbers)))
