@@ -22,7 +22,7 @@ from closedloop.defence.communities import Graph
 from closedloop.defence.meaning import TermMeaning
 from closedloop.defence.micro_clusters import MicroClusters
 from closedloop.defence.micro_search import FLOOR
-from closedloop.defence.micro_table import MASS, OWN, SQUARE, TEXTS, Floats, Ints
+from closedloop.defence.micro_table import MASS, OWN, SQUARE, TEXTS, Floats, Ints, Small
 
 # Texts that are nearly equal say little more about what belongs together than a few of them
 # would: the size of a micro-cluster grows with the logarithm from about this many on.
@@ -154,7 +154,7 @@ def _nearest(
     known: npt.NDArray[np.bool_],
     share: float,
     most: int,
-) -> tuple[Ints, Floats, Ints]:
+) -> tuple[Small, Floats, Small]:
     """Return each row's nearest rows and their cosines, and where each row's end."""
     rows = len(ends) - 1
     # What is weak in form may still be near in form and meaning together.

@@ -49,7 +49,7 @@ class StreamSettings:
     # Most micro-clusters in memory, some 4 kB each with the index.
     micro_clusters: int = 10_000
     # Cosine from which a text joins a micro-cluster.
-    similarity: float = 0.65
+    similarity: float = 0.7
     # Nearest micro-clusters that each is linked to.
     neighbours: int = 25
     # Higher for more and smaller clusters.
