@@ -46,7 +46,7 @@ class StreamSettings:
 
     # Time after which a text weighs half; in the unit of `at`, texts where no time is given.
     half_life: float = 50_000.0
-    # Most micro-clusters in memory, some 4 kB each with the index.
+    # Most micro-clusters in memory, some 5 kB each with the index.
     micro_clusters: int = 10_000
     # Cosine from which a text joins a micro-cluster.
     similarity: float = 0.7
