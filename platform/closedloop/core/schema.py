@@ -200,3 +200,26 @@ issue_act = sa.Table(
     sa.Column("undone", sa.Boolean, nullable=False, default=False),
     sa.Index("issue_act_issue", "issue_id", "id"),
 )
+
+# An outbox: what is to be told, to whom, and how far that is (defence/alerts/alert_book.py).
+alert = sa.Table(
+    "alert",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),  # the same in each attempt
+    sa.Column("issue_id", sa.Integer, nullable=False),
+    sa.Column("kind", sa.String(12), nullable=False),
+    sa.Column("occasion", sa.String(24), nullable=False),
+    sa.Column("sink", sa.String(60), nullable=False),
+    sa.Column("tenant", sa.String(120), nullable=False),
+    sa.Column("content", sa.JSON, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("due_at", sa.Float, nullable=False),  # of the next attempt
+    sa.Column("lease", sa.String(32)),  # whose attempt is under way
+    sa.Column("leased_until", sa.Float),
+    sa.Column("problem", sa.Text),  # of the last attempt
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+    sa.UniqueConstraint("issue_id", "kind", "occasion", "sink"),
+    sa.Index("alert_due", "state", "due_at"),
+)

@@ -30,6 +30,7 @@ class Lock(IntEnum):
     AUDIT = 7305111
     RULES = 7305112
     ISSUES = 7305113
+    ALERTS = 7305114
 
 
 class Store:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from closedloop.core.pseudonyms import Pseudonyms
     from closedloop.data.log_file import Refused
-    from closedloop.models.registry import Champion
+    from closedloop.models.model_version import Champion
     from closedloop.serve.model_host import Model
     from closedloop.serve.service import Service
 
@@ -74,6 +74,7 @@ class Replica:
 
     @asynccontextmanager
     async def _life(self, service: Service, _: FastAPI) -> AsyncIterator[None]:
+        from closedloop.serve.accepting import accept_many
         from closedloop.serve.catalog_watcher import follow, watcher_actor
         from closedloop.serve.trials.reports import report
 
@@ -92,6 +93,7 @@ class Replica:
                 loaded.set()
 
         with (
+            accept_many(asyncio.get_running_loop()),
             ThreadPoolExecutor(1, thread_name_prefix="load") as loading,
             ThreadPoolExecutor(1, thread_name_prefix="rules") as looking,
         ):

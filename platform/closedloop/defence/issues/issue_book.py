@@ -9,26 +9,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from closedloop.core.errors import Conflict, InputError
+from closedloop.core.errors import InputError
 from closedloop.core.schema import issue, issue_act
 from closedloop.core.store import Lock, Store, one_at_a_time
-from closedloop.defence.issues.issue import Issue, IssueAct, IssueState, Standing
+from closedloop.defence.issues import acts
+from closedloop.defence.issues.issue import Issue, IssueAct, IssueState
 from closedloop.defence.issues.issue_rows import (
     BOARD_COLUMNS,
     IssueRows,
     issue_of,
     no_such_issue,
-    standing_of,
 )
-from closedloop.defence.issues.publishing import publish, reopened
+from closedloop.defence.issues.publishing import publish
 from closedloop.defence.issues.sighting import Sighting
-
-_MAX_WORDS_CHARS = 400
 
 
 class IssueBook:
@@ -93,12 +90,7 @@ class IssueBook:
             return 0
         with self._writing() as rows:
             for one in faded:
-                before = {"standings": {str(one.id): asdict(one.standing)}}
-                closed = replace(
-                    one.standing, state=IssueState.RESOLVED, reason="nobody asks it any more"
-                )
-                rows.stand(one.id, closed)
-                rows.act(one.id, "faded", before=before)
+                acts.fade(rows, one)
         return len(faded)
 
     def parts(self, tenant: str) -> dict[int, int]:
@@ -182,7 +174,7 @@ class IssueBook:
 
     def rename(self, issue_id: int, title: str, *, who: str, seen: int | None = None) -> Issue:
         """Call an issue by a person's words; by its terms again where they are empty."""
-        title = _words("title", title, least=0)
+        title = acts.words("title", title, least=0)
         return self._change(issue_id, "renamed", {"title": title}, who, seen, {"title": title})
 
     def resolve(self, issue_id: int, reason: str, *, who: str, seen: int | None = None) -> Issue:
@@ -193,23 +185,14 @@ class IssueBook:
         InputError
             There is no reason, or a very long one.
         """
-        reason = _words("reason", reason, least=1)
+        reason = acts.words("reason", reason, least=1)
         standing = {"state": IssueState.RESOLVED, "reason": reason, "snoozed_until": None}
         return self._change(issue_id, "resolved", standing, who, seen, {"reason": reason})
 
     def reopen(self, issue_id: int, *, who: str, seen: int | None = None) -> Issue:
         """Put an issue back on the board."""
         with self._writing() as rows:
-            now = _seen(rows.get(issue_id), seen)
-            if now.state is IssueState.MERGED:
-                raise Conflict(
-                    f"The issue {now.title!r} counts with another one.",
-                    remedy="Take the merge back, or split the other issue.",
-                )
-            before = {"standings": {str(now.id): asdict(now.standing)}}
-            rows.stand(issue_id, reopened(now.standing))
-            rows.act(issue_id, "reopened", who=who, before=before)
-            return rows.get(issue_id)
+            return acts.reopen(rows, issue_id, who=who, seen=seen)
 
     def merge(self, issue_id: int, into: int, *, who: str, seen: int | None = None) -> Issue:
         """Let an issue's texts count with another issue from now on; return that one.
@@ -222,27 +205,7 @@ class IssueBook:
             One of them was merged already.
         """
         with self._writing() as rows:
-            now, target = _seen(rows.get(issue_id), seen), rows.get(into)
-            if now.id == target.id or now.tenant != target.tenant:
-                raise InputError(
-                    "An issue can be merged with another one of its tenant only.",
-                    remedy="Choose another one.",
-                )
-            if IssueState.MERGED in (now.state, target.state):
-                raise Conflict(
-                    "One of the two was merged meanwhile.", remedy="Look at the board again."
-                )
-            clusters = rows.clusters(now.id)
-            before = {
-                "standings": {str(now.id): asdict(now.standing)},
-                "clusters": {str(now.id): clusters},
-            }
-            merged = replace(now.standing, state=IssueState.MERGED, merged_into=into)
-            rows.stand(now.id, merged)
-            rows.point(now.tenant, clusters, into)
-            rows.act(now.id, "merged", who=who, details={"into": into}, before=before)
-            rows.act(into, "took in", who=who, details={"issue": now.id})
-            return rows.get(into)
+            return acts.merge(rows, issue_id, into, who=who, seen=seen)
 
     def split(
         self, issue_id: int, micros: Sequence[int], *, who: str, seen: int | None = None
@@ -257,25 +220,14 @@ class IssueBook:
             They are none or all of the issue's, or another's.
         """
         with self._writing() as rows:
-            now = _seen(rows.get(issue_id), seen)
-            chosen, there = set(micros), set(now.sighting.micros)
-            if not chosen or not chosen < there:
-                raise InputError(
-                    f"{len(chosen)} of the {len(there)} groups of texts cannot be split off.",
-                    remedy="Choose at least one and not all of them.",
-                )
-            made = rows.open(now.sighting, parts=sorted(chosen))
-            into = {"standings": {str(made.id): _merged_into(issue_id)}, "parts": str(made.id)}
-            rows.act(made.id, "opened", who=who, details={"out of": issue_id})
-            rows.act(issue_id, "split", who=who, details={"issue": made.id}, before=into)
-            rows.stand(issue_id, now.standing)  # its revision goes on: it is another issue now
-            return made
+            return acts.split(rows, issue_id, micros, who=who, seen=seen)
 
     def note(self, issue_id: int, what: str, details: Mapping[str, Any], *, who: str) -> None:
         """Keep what was done because of an issue, such as a rule that was added."""
+        what = acts.words("note", what, least=1)
         with self._writing() as rows:
             rows.get(issue_id)
-            rows.act(issue_id, _words("note", what, least=1)[:60], who=who, details=details)
+            rows.act(issue_id, what[:60], who=who, details=details)
 
     def undo(self, issue_id: int, *, who: str) -> Issue:
         """Take back the last act on an issue that changed it.
@@ -285,24 +237,8 @@ class IssueBook:
         Conflict
             There is none, or the stream changed the issue after it.
         """
-        of_it = sa.select(issue_act).where(
-            issue_act.c.issue_id == issue_id, issue_act.c.undone.is_(False)
-        )
         with self._writing() as rows:
-            found = rows.connection.execute(of_it.order_by(issue_act.c.id.desc())).all()
-            last = next((row for row in found if row.before is not None), None)
-            if last is None or not last.who:
-                raise Conflict(
-                    "The stream changed this issue after the last act of a person."
-                    if last
-                    else "Nothing was done with this issue that could be taken back.",
-                    remedy="Look at its history, and act anew.",
-                )
-            _restore(rows, last.before, rows.get(issue_id).tenant)
-            done = sa.update(issue_act).where(issue_act.c.id == last.id).values(undone=True)
-            rows.connection.execute(done)
-            rows.act(issue_id, "undone", who=who, details={"what": last.what})
-            return rows.get(issue_id)
+            return acts.undo(rows, issue_id, who=who)
 
     def _change(
         self,
@@ -314,52 +250,10 @@ class IssueBook:
         details: Mapping[str, Any],
     ) -> Issue:
         with self._writing() as rows:
-            now = _seen(rows.get(issue_id), seen)
-            if now.state is IssueState.MERGED:
-                raise Conflict(
-                    f"The issue {now.title!r} counts with another one.",
-                    remedy="Act on that one, or take the merge back.",
-                )
-            before = {"standings": {str(now.id): asdict(now.standing)}}
-            rows.stand(issue_id, replace(now.standing, **values))
-            rows.act(issue_id, what, who=who, details=details, before=before)
-            return rows.get(issue_id)
+            return acts.change(rows, issue_id, what, values, who=who, seen=seen, details=details)
 
     @contextmanager
     def _writing(self) -> Iterator[IssueRows]:
         with self._store.write() as connection:
             one_at_a_time(connection, Lock.ISSUES)
             yield IssueRows(connection, self._clock())
-
-
-def _seen(now: Issue, seen: int | None) -> Issue:
-    if seen is not None and now.revision != seen:
-        raise Conflict(
-            f"Somebody changed the issue {now.title!r} meanwhile.",
-            remedy="Look at it again, and act anew.",
-        )
-    return now
-
-
-def _merged_into(issue_id: int) -> dict[str, Any]:
-    return asdict(Standing(state=IssueState.MERGED, merged_into=issue_id))
-
-
-def _restore(rows: IssueRows, before: Mapping[str, Any], tenant: str) -> None:
-    """Give issues back what an act took: their standing, their clusters, their texts."""
-    emptied = before.get("parts")
-    for name, standing in before.get("standings", {}).items():
-        parts: list[int] | None = [] if name == emptied else None
-        rows.stand(int(name), standing_of(standing), parts=parts)
-    for name, clusters in before.get("clusters", {}).items():
-        rows.point(tenant, clusters, int(name))
-
-
-def _words(what: str, words: str, *, least: int) -> str:
-    words = " ".join(words.split())
-    if not least <= len(words) <= _MAX_WORDS_CHARS:
-        raise InputError(
-            f"The {what} has {len(words)} characters.",
-            remedy=f"Use {least} to {_MAX_WORDS_CHARS}.",
-        )
-    return words

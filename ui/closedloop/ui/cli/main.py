@@ -13,6 +13,7 @@ import typer
 
 from closedloop.core.errors import ClosedLoopError
 from closedloop.ui.cli import (
+    alerts,
     audit,
     cube,
     data,
@@ -24,6 +25,7 @@ from closedloop.ui.cli import (
     people,
     platform,
     privacy,
+    rule_retirement,
     rules,
     slices,
     trials,
@@ -55,6 +57,8 @@ app.add_typer(slices.slices, name="slices")
 app.add_typer(trials.models, name="models")
 app.add_typer(models.queue, name="queue")
 app.add_typer(rules.rules, name="rules")
+rules.rules.command("proposals")(rule_retirement.proposals)
+app.add_typer(alerts.alerts, name="alerts")
 app.add_typer(privacy.privacy, name="privacy")
 app.add_typer(lake.lake, name="lake")
 app.add_typer(dead_letters.dead_letters, name="dead-letters")
