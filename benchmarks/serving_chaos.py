@@ -49,8 +49,9 @@ from closedloop.core.store import Store
 from closedloop.models.artifacts import LEAN_FILE
 from closedloop.models.lean.compiling import lean_of_pipeline
 from closedloop.models.lean.file import save_lean
+from closedloop.models.model_version import LeanFile
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import LeanFile, Registry
+from closedloop.models.registry import Registry
 from closedloop.serve.client import AsyncClient
 from closedloop.serve.deployment import start, stop
 from closedloop.serve.options import ServingOptions

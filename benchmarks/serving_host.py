@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from closedloop.models.lean.file import load_lean, save_lean
+from closedloop.models.model_version import Champion
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.model_host import ModelHost
 

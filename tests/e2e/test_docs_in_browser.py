@@ -19,9 +19,9 @@ from playwright.sync_api import expect
 from closedloop.core.api_key import Action, ApiKey
 from closedloop.core.ports import free_port
 from closedloop.data.event_log.sqlite import SqliteEventLog
+from closedloop.models.model_version import Champion
 from closedloop.models.prediction import Prediction
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion
 from closedloop.serve.admission.access import KeyRing
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.event_writer import EventWriter

@@ -94,7 +94,7 @@ def batches(draw):
     return [batch for batch in split if any(e.kind is not Kind.FEEDBACK for e in batch)] or [events]
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, suppress_health_check=list(HealthCheck))
 @given(batches())
 def test_an_incremental_result_equals_a_full_rebuild(session, tmp_path_factory, batches):
     folder = tmp_path_factory.mktemp("equal")

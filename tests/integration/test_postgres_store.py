@@ -28,6 +28,9 @@ CONTRACTS = {
     "samples/test_annotation.py": ("clock", "queue"),
     "core/test_audit.py": (),
     "defence/rules/test_rule_book.py": ("now", "book"),
+    "defence/issues/test_issue_book.py": ("issues",),
+    "defence/test_shards.py": ("shards",),
+    "defence/alerts/test_alert_book.py": ("now", "inbox", "alerts", "publish"),
 }
 for contract, fixtures in CONTRACTS.items():
     parts = runpy.run_path(str(Path(__file__).parents[1] / "unit" / contract))

@@ -26,8 +26,9 @@ from closedloop.models.lean.compiling import lean_of_pipeline
 from closedloop.models.lean.file import save_lean
 from closedloop.models.lean.model import LeanModel
 from closedloop.models.model_file import sha256_of
+from closedloop.models.model_version import LeanFile
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import LeanFile, Registry
+from closedloop.models.registry import Registry
 from closedloop.models.trial import place
 from closedloop.serve import deployment
 from closedloop.serve.client import Client

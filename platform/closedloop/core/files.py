@@ -12,7 +12,7 @@ from closedloop.core.errors import EngineError
 
 
 @contextmanager
-def written_whole(path: Path, *, what: str) -> Iterator[Path]:
+def written_whole(path: Path, *, what: str, durable: bool = True) -> Iterator[Path]:
     """Yield a file to write beside ``path``, and put it in its place on leaving.
 
     A rename is atomic: a reader sees the file before or the whole one after, also where the
@@ -22,6 +22,8 @@ def written_whole(path: Path, *, what: str) -> Iterator[Path]:
     ----------
     what : str
         What is written, in a person's word.
+    durable : bool
+        False for what can be done without: where the machine goes down, the file may be empty.
 
     Raises
     ------
@@ -36,8 +38,9 @@ def written_whole(path: Path, *, what: str) -> Iterator[Path]:
         os.close(handle)
         try:
             yield Path(name)
-            with open(name, "rb") as written:
-                os.fsync(written.fileno())
+            if durable:
+                with open(name, "rb") as written:
+                    os.fsync(written.fileno())
             os.chmod(name, 0o644)
             os.replace(name, path)
         finally:

@@ -159,3 +159,87 @@ rule_change = sa.Table(
     sa.Column("who", sa.String(120), nullable=False),
     sa.UniqueConstraint("rule_id", "revision"),
 )
+
+issue = sa.Table(
+    "issue",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("tenant", sa.String(120), nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("standing", sa.JSON, nullable=False),  # defence/issues/issue.py
+    sa.Column("sighting", sa.JSON, nullable=False),  # defence/issues/sighting.py, without samples
+    sa.Column("samples", sa.JSON, nullable=False),
+    sa.Column("parts", sa.JSON, nullable=False),  # micro-clusters that a person set apart
+    sa.Column("opened_at", sa.Float, nullable=False),
+    sa.Column("changed_at", sa.Float, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("sequence", sa.Integer, nullable=False),  # of the last change of anything
+    sa.Index("issue_state", "state"),
+    sa.Index("issue_sequence", "sequence"),
+)
+
+issue_cluster = sa.Table(
+    "issue_cluster",
+    metadata,
+    sa.Column("tenant", sa.String(120), primary_key=True),
+    sa.Column("cluster", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("issue_id", sa.ForeignKey("issue.id", ondelete="CASCADE"), nullable=False),
+    sa.Index("issue_cluster_issue", "issue_id"),
+)
+
+issue_act = sa.Table(
+    "issue_act",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("issue_id", sa.ForeignKey("issue.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("who", sa.String(120), nullable=False),  # empty: the stream
+    sa.Column("what", sa.String(60), nullable=False),
+    sa.Column("details", sa.JSON, nullable=False),
+    sa.Column("before", sa.JSON),  # what taking it back restores; NULL: it changed nothing
+    sa.Column("undone", sa.Boolean, nullable=False, default=False),
+    sa.Index("issue_act_issue", "issue_id", "id"),
+)
+
+# An outbox: what is to be told, to whom, and how far that is (defence/alerts/alert_book.py).
+alert = sa.Table(
+    "alert",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),  # the same in each attempt
+    sa.Column("issue_id", sa.Integer, nullable=False),
+    sa.Column("kind", sa.String(12), nullable=False),
+    sa.Column("occasion", sa.String(24), nullable=False),
+    sa.Column("sink", sa.String(60), nullable=False),
+    sa.Column("tenant", sa.String(120), nullable=False),
+    sa.Column("content", sa.JSON, nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("due_at", sa.Float, nullable=False),  # of the next attempt
+    sa.Column("lease", sa.String(32)),  # whose attempt is under way
+    sa.Column("leased_until", sa.Float),
+    sa.Column("problem", sa.Text),  # of the last attempt
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+    sa.UniqueConstraint("issue_id", "kind", "occasion", "sink"),
+    sa.Index("alert_due", "state", "due_at"),
+)
+
+clusterer = sa.Table(
+    "clusterer",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),  # 1: there is one
+    sa.Column("epoch", sa.Integer, nullable=False),  # grows whenever its shards are dealt anew
+    sa.Column("shards", sa.Integer, nullable=False),
+    sa.Column("first_id", sa.BigInteger, nullable=False),  # of clusters, since the last rebuild
+    sa.Column("changed_at", sa.Float, nullable=False),
+)
+
+clusterer_shard = sa.Table(
+    "clusterer_shard",
+    metadata,
+    sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("epoch", sa.Integer, nullable=False),
+    sa.Column("holder", sa.String(32), nullable=False),  # the process that has its place
+    sa.Column("figures", sa.JSON, nullable=False),  # defence/shard_figures.py
+    sa.Column("reported_at", sa.Float, nullable=False),
+)

@@ -20,6 +20,7 @@ CLOSEDLOOP_APP_PORT   8501                         Streamlit
 CLOSEDLOOP_DASHBOARD_PORT  8265                    Ray dashboard (loopback only)
 CLOSEDLOOP_RAY_ADDRESS     (none: start embedded)  Ray cluster to join
 CLOSEDLOOP_RAY_STATE       (none: in memory)       where Ray's GCS keeps the cluster's state
+CLOSEDLOOP_DEFENCE_SHARDS  1                       processes that cluster the stream; 0: none
 ====================  ===========================  =======================================
 
 Ray's state is ``redis://HOST:PORT`` or a folder (a RocksDB); with one, a GCS that died is started
@@ -63,6 +64,7 @@ class Settings(BaseSettings):
     dashboard_port: int = Field(default=8265, ge=1, le=65535)
     ray_address: str = ""
     ray_state: str = ""
+    defence_shards: int = Field(default=1, ge=0, le=64)
 
     @property
     def root(self) -> Path:
@@ -94,6 +96,11 @@ class Settings(BaseSettings):
         """Folder or URL that holds model files."""
         return self.artifacts or str(self.root / "artifacts")
 
+    @property
+    def defence_folder(self) -> Path:
+        """Folder of the clusters' checkpoints and the recent texts."""
+        return self.root / "defence"
+
     def environment(self) -> dict[str, str]:
         """Return the variables that make another process see these settings."""
         return {
@@ -110,4 +117,5 @@ class Settings(BaseSettings):
             "CLOSEDLOOP_DASHBOARD_PORT": str(self.dashboard_port),
             "CLOSEDLOOP_RAY_ADDRESS": self.ray_address,
             "CLOSEDLOOP_RAY_STATE": self.ray_state,
+            "CLOSEDLOOP_DEFENCE_SHARDS": str(self.defence_shards),
         }

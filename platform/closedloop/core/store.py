@@ -29,6 +29,9 @@ class Lock(IntEnum):
     ANNOTATION = 7305110
     AUDIT = 7305111
     RULES = 7305112
+    ISSUES = 7305113
+    ALERTS = 7305114
+    CLUSTERER = 7305115
 
 
 class Store:

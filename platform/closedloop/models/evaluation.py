@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from closedloop.core.errors import InputError, TooFewLabels
-from closedloop.models.paired import Interval, bootstrap_interval, mcnemar_exact, wilson
+from closedloop.core.proportion import Interval, wilson
+from closedloop.models.paired import bootstrap_interval, mcnemar_exact
 from closedloop.models.verdict import (
     ReleasePolicy,
     Verdict,

@@ -15,70 +15,43 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from closedloop.core.errors import Conflict, EngineError, InputError, NotFound
-from closedloop.models.artifacts import LEAN_FILE, MODEL_FILE, Artifacts
+from closedloop.core.errors import Conflict, NotFound
+from closedloop.models.artifacts import LEAN_FILE, Artifacts
 from closedloop.models.mlflow_client import open_mlflow, sqlite_file
+from closedloop.models.model_version import Champion, LeanFile, ModelSummary, ModelVersion
 from closedloop.models.reference import ModelRef
+from closedloop.models.registry_tags import (
+    CHALLENGER,
+    CHAMPION,
+    HISTORY,
+    LABELS,
+    LAST_TRIAL,
+    LEAN,
+    METRICS,
+    PERCENT,
+    SHA256,
+    TRIAL_ENDED,
+    alias_of,
+    ended_json,
+    ended_of,
+    history_of,
+    mlflow_errors,
+    ref_of,
+    stage_of,
+    version_of,
+)
 from closedloop.models.trial import EndedTrial, Stage, Trial, checked_percent
 
 if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion as MlflowVersion
     from mlflow.entities.model_registry import RegisteredModel
 
-CHAMPION = "champion"
-CHALLENGER = "challenger"
-
-_SHA256 = "closedloop.sha256"
-_LEAN = "closedloop.lean_sha256"
-_METRICS = "closedloop.metrics"
-_LABELS = "closedloop.labels"
-_HISTORY = "closedloop.former_champions"  # tag of the model: JSON list of versions, oldest first
-_PERCENT = "closedloop.canary_percent"  # tag of the model
-_LAST_TRIAL = "closedloop.last_trial"  # tag of the model: JSON of the trial that ended last
-TRIAL_ENDED = "closedloop.trial_ended"  # tag of the version: why its trial ended
-_OWN_TAGS = (_SHA256, _LEAN, _METRICS, _LABELS)
 _HISTORY_LENGTH = 50
 _PAGE = 1000  # MLflow's ceiling for registered models in one answer
-
-
-@dataclass(frozen=True, slots=True)
-class LeanFile:
-    """A model's lean form on disk, and the hash that serving checks."""
-
-    path: Path
-    sha256: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelVersion:
-    """One version of a model as the registry remembers it."""
-
-    ref: ModelRef
-    version: int
-    path: str  # the model file
-    sha256: str
-    created_at: float  # Unix seconds
-    lean: LeanFile | None = None  # what serving maps
-    run_id: str | None = None  # MLflow run that trained it
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    labels: tuple[str, ...] = ()
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Champion:
-    """What serving needs to know of a champion: the file it maps, or the model's own."""
-
-    ref: ModelRef
-    version: int
-    path: str
-    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,16 +60,6 @@ class Stages:
 
     champions: tuple[Champion, ...] = ()
     trials: tuple[Trial, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelSummary:
-    """A model and where its aliases point."""
-
-    ref: ModelRef
-    latest: int
-    champion: int | None = None
-    challenger: int | None = None
 
 
 class Registry:
@@ -175,14 +138,14 @@ class Registry:
         stored = self._artifacts.keep(ref, file, sha256)
         name = str(ref)
         own = {
-            _SHA256: sha256,
-            _METRICS: json.dumps(dict(metrics)),
-            _LABELS: json.dumps(labels, ensure_ascii=False),
+            SHA256: sha256,
+            METRICS: json.dumps(dict(metrics)),
+            LABELS: json.dumps(labels, ensure_ascii=False),
         }
         if lean is not None:
             self._artifacts.keep(ref, lean.path, lean.sha256, name=LEAN_FILE)
-            own[_LEAN] = lean.sha256
-        with _mlflow_errors(name):
+            own[LEAN] = lean.sha256
+        with mlflow_errors(name):
             self._ensure_model(name)
             made = self._client.create_model_version(
                 name, source=str(stored.parent), run_id=run_id, tags={**(tags or {}), **own}
@@ -200,15 +163,15 @@ class Registry:
             The model or the version does not exist.
         """
         name = str(ref)
-        with _mlflow_errors(f"version {version} of {name}"):
+        with mlflow_errors(f"version {version} of {name}"):
             model = self._client.get_registered_model(name)
-            former = _alias(model, CHAMPION)
+            former = alias_of(model, CHAMPION)
             if former != version:
                 self._client.get_model_version(name, str(version))
                 if former is not None:
-                    self._set_history(name, [*_history(model), former])
+                    self._set_history(name, [*history_of(model), former])
                 self._client.set_registered_model_alias(name, CHAMPION, str(version))
-            on_trial = _stage(model)
+            on_trial = stage_of(model)
             # Also after a promotion that ended half-way: the champion is not on trial.
             if on_trial is not None and (former != version or on_trial[1] == version):
                 became = "became" if on_trial[1] == version else f"version {version} became"
@@ -226,11 +189,11 @@ class Registry:
             There was no champion before this one.
         """
         name = str(ref)
-        with _mlflow_errors(name):
+        with mlflow_errors(name):
             model = self._client.get_registered_model(name)
-            current = _alias(model, CHAMPION)
+            current = alias_of(model, CHAMPION)
             existing = {version.version for version in self.versions(ref)}
-            history = [v for v in _history(model) if v in existing]
+            history = [v for v in history_of(model) if v in existing]
             while history and history[-1] == current:  # a promotion that ended half-way
                 history.pop()
             if current is None or not history:
@@ -295,9 +258,9 @@ class Registry:
             The model does not exist.
         """
         name = str(ref)
-        with _mlflow_errors(name):
+        with mlflow_errors(name):
             model = self._client.get_registered_model(name)
-            on_trial = _stage(model)
+            on_trial = stage_of(model)
             if on_trial is None or (version is not None and on_trial[1] != version):
                 return None
             ended = EndedTrial(
@@ -311,7 +274,7 @@ class Registry:
                 if stage in model.aliases:
                     self._client.delete_registered_model_alias(name, stage)
             # After the aliases: whatever fails from here on, the version answers nobody.
-            self._client.set_registered_model_tag(name, _LAST_TRIAL, _ended_json(ended))
+            self._client.set_registered_model_tag(name, LAST_TRIAL, ended_json(ended))
             self._client.set_model_version_tag(name, str(ended.version), TRIAL_ENDED, reason)
         return ended
 
@@ -319,9 +282,9 @@ class Registry:
         """Return the last trial of every model that has none now, by name."""
         found = []
         for model in self._registered():
-            ref, told = _parse(model.name), model.tags.get(_LAST_TRIAL)
-            if ref is not None and told and _stage(model) is None:
-                found.append(_ended(ref, told))
+            ref, told = ref_of(model.name), model.tags.get(LAST_TRIAL)
+            if ref is not None and told and stage_of(model) is None:
+                found.append(ended_of(ref, told))
         return sorted(found, key=lambda ended: ended.ref)
 
     def set_challenger(self, ref: ModelRef, version: int) -> None:
@@ -332,12 +295,12 @@ class Registry:
         NotFound
             The model or the version does not exist.
         """
-        with _mlflow_errors(f"version {version} of {ref}"):
+        with mlflow_errors(f"version {version} of {ref}"):
             self._client.set_registered_model_alias(str(ref), CHALLENGER, str(version))
 
     def clear_challenger(self, ref: ModelRef) -> None:
         """Take ``challenger`` away; nothing happens where there is none."""
-        with _mlflow_errors(str(ref)):
+        with mlflow_errors(str(ref)):
             self._client.delete_registered_model_alias(str(ref), CHALLENGER)
 
     def resolve(self, ref: ModelRef, alias: str = CHAMPION) -> ModelVersion:
@@ -348,8 +311,8 @@ class Registry:
         NotFound
             The model has no such alias.
         """
-        with _mlflow_errors(f"{alias} of {ref}"):
-            return _version(ref, self._client.get_model_version_by_alias(str(ref), alias))
+        with mlflow_errors(f"{alias} of {ref}"):
+            return version_of(ref, self._client.get_model_version_by_alias(str(ref), alias))
 
     def get(self, ref: ModelRef, version: int) -> ModelVersion:
         """Return one version.
@@ -359,29 +322,29 @@ class Registry:
         NotFound
             It does not exist.
         """
-        with _mlflow_errors(f"version {version} of {ref}"):
-            return _version(ref, self._client.get_model_version(str(ref), str(version)))
+        with mlflow_errors(f"version {version} of {ref}"):
+            return version_of(ref, self._client.get_model_version(str(ref), str(version)))
 
     def versions(self, ref: ModelRef) -> list[ModelVersion]:
         """Return every version, oldest first; empty for an unknown model."""
-        with _mlflow_errors(str(ref)):
+        with mlflow_errors(str(ref)):
             found = self._pages(self._client.search_model_versions, f"name='{ref}'")
-        ours = [v for v in found if v.tags.get(_SHA256)]
-        return sorted((_version(ref, v) for v in ours), key=lambda version: version.version)
+        ours = [v for v in found if v.tags.get(SHA256)]
+        return sorted((version_of(ref, v) for v in ours), key=lambda version: version.version)
 
     def models(self) -> list[ModelSummary]:
         """Return every model that closedloop registered, by name."""
         summaries = []
         for model in self._registered():
-            ref = _parse(model.name)
+            ref = ref_of(model.name)
             latest = [int(version.version) for version in model.latest_versions]
             if ref is not None and latest:
                 summaries.append(
                     ModelSummary(
                         ref=ref,
                         latest=max(latest),
-                        champion=_alias(model, CHAMPION),
-                        challenger=_alias(model, CHALLENGER),
+                        champion=alias_of(model, CHAMPION),
+                        challenger=alias_of(model, CHALLENGER),
                     )
                 )
         return sorted(summaries, key=lambda summary: summary.ref)
@@ -399,14 +362,14 @@ class Registry:
         """
         champions, trials = [], []
         for model in self._registered():
-            ref, version = _parse(model.name), _alias(model, CHAMPION)
+            ref, version = ref_of(model.name), alias_of(model, CHAMPION)
             if ref is None or version is None:
                 continue
             champion = self._served(model, ref, version)
             if champion is None:
                 continue
             champions.append(champion)
-            on_trial = _stage(model)
+            on_trial = stage_of(model)
             if on_trial is not None and on_trial[1] != version:
                 stage, tried, percent = on_trial
                 candidate = self._served(model, ref, tried)
@@ -438,7 +401,7 @@ class Registry:
         key = (model.name, model.creation_timestamp, version)
         if key not in self._known:
             try:
-                self._known[key] = _served_as(self.get(ref, version))
+                self._known[key] = self.get(ref, version).served
             except NotFound:  # deleted since it was listed, or another maker's
                 return None
         return self._known[key]
@@ -446,9 +409,9 @@ class Registry:
     def _start(self, ref: ModelRef, version: int, stage: Stage, percent: float) -> Trial:
         name = str(ref)
         candidate = self.get(ref, version)
-        with _mlflow_errors(name):
+        with mlflow_errors(name):
             model = self._client.get_registered_model(name)
-            champion = _alias(model, CHAMPION)
+            champion = alias_of(model, CHAMPION)
             if champion is None:
                 raise Conflict(
                     f"{name} has no champion that version {version} could be tried beside.",
@@ -459,22 +422,22 @@ class Registry:
                     f"Version {version} of {name} is the champion, which cannot be on trial.",
                     remedy="Name another version; see 'closedloop models list'.",
                 )
-            canary = _alias(model, Stage.CANARY)
+            canary = alias_of(model, Stage.CANARY)
             if canary is not None and (stage is not Stage.CANARY or canary != version):
                 # First, so that no version ever has another one's percentage.
                 self._client.delete_registered_model_alias(name, Stage.CANARY)
             if TRIAL_ENDED in candidate.tags:
                 self._client.delete_model_version_tag(name, str(version), TRIAL_ENDED)
             if stage is Stage.CANARY:
-                self._client.set_registered_model_tag(name, _PERCENT, f"{percent!r}")
+                self._client.set_registered_model_tag(name, PERCENT, f"{percent!r}")
             self._client.set_registered_model_alias(name, stage, str(version))
             if stage is Stage.CANARY and Stage.SHADOW in model.aliases:
-                # Last: where this ends before it, the canary counts; see `_stage`.
+                # Last: where this ends before it, the canary counts; see `stage_of`.
                 self._client.delete_registered_model_alias(name, Stage.SHADOW)
-        return Trial(candidate=_served_as(candidate), stage=stage, percent=percent)
+        return Trial(candidate=candidate.served, stage=stage, percent=percent)
 
     def _registered(self) -> list[RegisteredModel]:
-        with _mlflow_errors("the registry"):
+        with mlflow_errors("the registry"):
             return self._pages(self._client.search_registered_models, None)
 
     @staticmethod
@@ -499,114 +462,4 @@ class Registry:
 
     def _set_history(self, name: str, versions: list[int]) -> None:
         kept = json.dumps(versions[-_HISTORY_LENGTH:])
-        self._client.set_registered_model_tag(name, _HISTORY, kept)
-
-
-def _served_as(version: ModelVersion) -> Champion:
-    lean = version.lean
-    return Champion(
-        ref=version.ref,
-        version=version.version,
-        path=str(lean.path) if lean else version.path,
-        sha256=lean.sha256 if lean else version.sha256,
-    )
-
-
-def _alias(model: RegisteredModel, alias: str) -> int | None:
-    version = model.aliases.get(alias)
-    return None if version is None else int(version)
-
-
-def _stage(model: RegisteredModel) -> tuple[Stage, int, float] | None:
-    """Return (stage, version, percent) of a model's trial; a canary counts before a shadow."""
-    canary, shadow = _alias(model, Stage.CANARY), _alias(model, Stage.SHADOW)
-    if canary is not None:
-        return Stage.CANARY, canary, _percent(model.tags.get(_PERCENT, ""))
-    return None if shadow is None else (Stage.SHADOW, shadow, 0.0)
-
-
-def _percent(told: str) -> float:
-    """Read the tag; anything that is no percentage, by whose hand ever, lets nobody in."""
-    try:
-        return checked_percent(float(told))
-    except (ValueError, InputError):
-        return 0.0
-
-
-def _ended_json(ended: EndedTrial) -> str:
-    told = {
-        "version": ended.version,
-        "stage": ended.stage,
-        "percent": ended.percent,
-        "reason": ended.reason,
-    }
-    return json.dumps(told, ensure_ascii=False)
-
-
-def _ended(ref: ModelRef, told: str) -> EndedTrial:
-    read = json.loads(told)
-    return EndedTrial(
-        ref=ref,
-        version=read["version"],
-        stage=Stage(read["stage"]),
-        percent=read["percent"],
-        reason=read["reason"],
-    )
-
-
-def _history(model: RegisteredModel) -> list[int]:
-    return [int(version) for version in json.loads(model.tags.get(_HISTORY, "[]"))]
-
-
-def _parse(name: str) -> ModelRef | None:
-    try:
-        return ModelRef.parse(name)
-    except InputError:
-        return None
-
-
-def _version(ref: ModelRef, found: MlflowVersion) -> ModelVersion:
-    if not found.tags.get(_SHA256):
-        raise NotFound(
-            f"Version {found.version} of {ref} was not registered by closedloop: it has no hash.",
-            remedy="Register its file with closedloop, which records the hash serving checks.",
-        )
-    lean = found.tags.get(_LEAN)
-    folder = Path(str(found.source))
-    return ModelVersion(
-        ref=ref,
-        version=int(found.version),
-        path=str(folder / MODEL_FILE),
-        sha256=found.tags[_SHA256],
-        created_at=found.creation_timestamp / 1000,
-        lean=LeanFile(folder.parent / lean / LEAN_FILE, lean) if lean else None,
-        run_id=found.run_id or None,
-        metrics=json.loads(found.tags.get(_METRICS, "{}")),
-        labels=tuple(json.loads(found.tags.get(_LABELS, "[]"))),
-        tags={k: v for k, v in found.tags.items() if k not in _OWN_TAGS},
-    )
-
-
-@contextmanager
-def _mlflow_errors(what: str) -> Iterator[None]:
-    """Turn MLflow's errors into the platform's."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise NotFound(
-                f"The registry has no {what}.", remedy="See 'closedloop models list'."
-            ) from error
-        raise _unreachable(error) from error
-    except SQLAlchemyError as error:
-        raise _unreachable(error) from error
-
-
-def _unreachable(error: Exception) -> EngineError:
-    return EngineError(
-        f"The model registry did not answer: {str(error).splitlines()[0]}",
-        remedy="Check CLOSEDLOOP_REGISTRY and that its database is up.",
-    )
+        self._client.set_registered_model_tag(name, HISTORY, kept)

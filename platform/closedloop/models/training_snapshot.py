@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 
 from closedloop.core.errors import EngineError, NotFound
 from closedloop.data.lake import Lake
+from closedloop.models.model_version import ModelVersion
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import ModelVersion, Registry
+from closedloop.models.registry import Registry
 from closedloop.models.training_set import LabelledText, TrainingSet, make_training_set
 
 LABELS_TABLE = "labels"

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 from closedloop.core.errors import InputError
 
 if TYPE_CHECKING:
+    from closedloop.models.model_version import Champion
     from closedloop.models.reference import ModelRef
-    from closedloop.models.registry import Champion
 
 _BITS = 53  # what a float holds exactly
 

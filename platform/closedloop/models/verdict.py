@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from closedloop.models.paired import Interval, mcnemar_exact
+from closedloop.core.proportion import Interval
+from closedloop.models.paired import mcnemar_exact
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,8 +8,8 @@ from typing import Literal
 
 from closedloop.core.privacy import names_a_person
 from closedloop.data.event import Event, Kind
+from closedloop.models.model_version import Champion
 from closedloop.models.prediction import Prediction
-from closedloop.models.registry import Champion
 from closedloop.serve.http.messages import PredictRequest
 from closedloop.serve.stamp import NEW, Stamp
 

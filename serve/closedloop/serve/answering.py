@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from closedloop.core.errors import Overloaded
+from closedloop.models.model_version import Champion
 from closedloop.models.prediction import Prediction
-from closedloop.models.registry import Champion
 from closedloop.serve.admission.breaker import BreakerLimits, Breakers, Standing
 from closedloop.serve.admission.deadline import TimedOut
 from closedloop.serve.admission.fair_pool import FairPool, Job

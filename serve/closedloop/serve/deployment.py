@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from closedloop.core.pseudonyms import Pseudonyms
     from closedloop.data.log_file import Refused
-    from closedloop.models.registry import Champion
+    from closedloop.models.model_version import Champion
     from closedloop.serve.model_host import Model
     from closedloop.serve.service import Service
 

@@ -33,8 +33,8 @@ from typing import Protocol
 
 from closedloop.core.errors import ClosedLoopError
 from closedloop.models.artifacts import MODEL_FILE
+from closedloop.models.model_version import Champion
 from closedloop.models.prediction import Prediction
-from closedloop.models.registry import Champion
 from closedloop.models.trial import Trial
 from closedloop.serve.admission.fair_pool import FairPool
 from closedloop.serve.catalog import Catalog, difference

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from closedloop.core.errors import EngineError, NotFound
 from closedloop.core.identity import ApiKey
 from closedloop.data.event import Event
+from closedloop.models.model_version import Champion
 from closedloop.models.prediction import Prediction
-from closedloop.models.registry import Champion
 from closedloop.serve.admission.breaker import BreakerLimits
 from closedloop.serve.answer_events import prediction_events
 from closedloop.serve.answering import Answering

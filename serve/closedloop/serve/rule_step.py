@@ -11,6 +11,7 @@ from closedloop.data.event import Event, Kind
 from closedloop.defence.rules.rule import Act
 from closedloop.models.prediction import Prediction
 from closedloop.serve.event_writer import EventWriter
+from closedloop.serve.rule_shadow import RuleShadow
 from closedloop.serve.rulings import Rules, Rulings, told_of
 from closedloop.serve.turns import Decision
 
@@ -26,11 +27,13 @@ class RuleStep:
     rules : callable
         Returns the rules that apply now.
     writer : EventWriter
-        Where the events go.
+        Says whether there is room for events.
     mask : callable
         Replaces personal data in a text.
     pseudonym : callable
         Takes (user id, tenant) and returns what is stored for the user.
+    shadow : RuleShadow
+        Writes the events, with what the models would have said.
     """
 
     def __init__(
@@ -40,7 +43,9 @@ class RuleStep:
         writer: EventWriter,
         mask: Callable[[str], str],
         pseudonym: Callable[[str, str], str],
+        shadow: RuleShadow,
     ) -> None:
+        self._shadow = shadow
         self._rules = rules
         self._writer = writer
         self._mask = mask
@@ -60,7 +65,7 @@ class RuleStep:
         label = rule.value if rule.act is Act.INTENT else None
         rulings = Rulings(rules, [text], tenant=turn.tenant, channel=channel)
         [event] = rulings.noted([self._event(turn, text, label)])
-        self._writer.offer([event])
+        self._shadow.write(event, turn.models, least=turn.request.min_confidence)
         turn.note("rule", f"“{rule.name}” applies")
         told: dict[str, Any] = {
             "label": label,

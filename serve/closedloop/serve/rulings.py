@@ -8,6 +8,7 @@ attributes:
 ``rule``                               what the client was told of the rule, as JSON
 ``model_prediction``, ``…_confidence`` the model's own answer, where the rule gave another
 ``dry_run_rules``                      ids of the dry runs that hold of the text
+``shadow_…``                           in a turn: what models would have said (`rule_shadow`)
 ====================================== ====================================================
 """
 

@@ -37,6 +37,7 @@ from closedloop.serve.model_host import ModelHost, Served
 from closedloop.serve.options import ServingOptions
 from closedloop.serve.predictor import Predictor
 from closedloop.serve.rule_follower import RuleFollower
+from closedloop.serve.rule_shadow import RuleShadow
 from closedloop.serve.rule_step import RuleStep
 from closedloop.serve.stamp import NEW, Stamp
 from closedloop.serve.trials.desk import TrialDesk
@@ -113,11 +114,16 @@ class Service:
             rules=lambda: self.rules.rules,
         )
         self.figures = Figures(host=host, writer=writer)
+        self.rule_shadow = RuleShadow(host=host, writer=writer, problem=self.predictor.problem)
         self._turns = Turns(
             host=host,
             predictor=self.predictor,
             rule_step=RuleStep(
-                rules=lambda: self.rules.rules, writer=writer, mask=mask, pseudonym=pseudonym
+                rules=lambda: self.rules.rules,
+                writer=writer,
+                mask=mask,
+                pseudonym=pseudonym,
+                shadow=self.rule_shadow,
             ),
         )
         self._explainer = Explainer(mask=mask, run=self.predictor.in_fair_thread)
@@ -324,6 +330,7 @@ class Service:
     def close(self) -> None:
         """Write what waits and end the threads."""
         self.predictor.close()
+        self.rule_shadow.close()
         self.host.close()
         self._events.close()
         self._writer.close()

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 from closedloop.core.api_key import ALL, Action, ApiKey
 from closedloop.core.errors import ClosedLoopError, InputError, NotFound, Overloaded
+from closedloop.defence.stream_texts import TURN_FIRST
 from closedloop.models.prediction import Prediction
 from closedloop.serve.http.messages import PredictRequest
 from closedloop.serve.http.turn_messages import (
@@ -142,9 +143,11 @@ class Models:
 
     async def _ask(self, turn: OpenTurn, model: str) -> TurnCandidateOut:
         least = turn.request.min_confidence
+        # What reads the events counts the text once, as that of the first model.
+        again = {TURN_FIRST: turn.candidates[0].prediction_id} if turn.candidates else {}
 
         def marks(answer: Prediction) -> dict[str, str]:
-            return {"turn_answer": "given" if answer.confidence >= least else "passed over"}
+            return again | {"turn_answer": "given" if answer.confidence >= least else "passed over"}
 
         told = await self._predictor.predict(
             turn.key, model, _of(turn.request), turn.stamp.part(model, marks)

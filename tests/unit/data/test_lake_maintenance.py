@@ -70,9 +70,7 @@ def let_go(lake, table="turns", *, older_than=NEW, named=None, now=NOW, **option
     return retain(lake, table, older_than=older_than, named=named or {}, now=now, **options)
 
 
-@settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     batches=st.lists(
         st.tuples(st.integers(0, 3), st.lists(st.text(max_size=5), min_size=1, max_size=4)),

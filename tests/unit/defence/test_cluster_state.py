@@ -20,7 +20,7 @@ def uninterrupted():
     return stream.add_all(_TEXTS), dump(stream)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.lists(st.integers(0, 1_500), min_size=1, max_size=5))
 def test_a_stream_that_is_saved_and_loaded_goes_on_as_if_nothing_was(uninterrupted, stops):
     stream = StreamClusters(_SMALL)

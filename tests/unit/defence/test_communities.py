@@ -36,7 +36,7 @@ def test_nodes_without_links_stay_alone(count):
     assert communities(_graph(count, []), resolution=1.0) == list(range(count))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(st.integers(0, 14), st.integers(0, 14), st.floats(0.1, 5.0)).filter(

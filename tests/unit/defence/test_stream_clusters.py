@@ -126,7 +126,7 @@ def test_a_text_without_words_is_placed(text):
     assert all(stream.cluster_of(one) is not None for one in placed)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.text(alphabet="ab 券不", max_size=8), max_size=40))
 def test_any_texts_are_counted_once(texts):
     stream = StreamClusters(StreamSettings(micro_clusters=100))

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from closedloop.core.errors import InputError, TooFewLabels
+from closedloop.core.proportion import wilson
 from closedloop.models.evaluation import evaluate
-from closedloop.models.paired import mcnemar_exact, wilson
+from closedloop.models.paired import mcnemar_exact
 from closedloop.models.verdict import ReleasePolicy
 
 TRUTH = ["a"] * 40 + ["b"] * 40 + ["c"] * 20

@@ -3,8 +3,9 @@ import hashlib
 import pytest
 
 from closedloop.core.errors import Conflict, EngineError, InputError, NotFound
+from closedloop.models.model_version import LeanFile
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import LeanFile, Registry
+from closedloop.models.registry import Registry
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 from closedloop.core.errors import EngineError, NotFound
 from closedloop.data.lake import LABEL_SCHEMA, Lake
 from closedloop.data.lake_maintenance import compact, retain
+from closedloop.models.model_version import ModelVersion
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import ModelVersion
 from closedloop.models.training_snapshot import (
     LABELS_VERSION_TAG,
     SHA256_TAG,

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from closedloop.models.model_version import Champion
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion
 from closedloop.models.trial import Stage, Trial, place, subject_of
 
 REF = ModelRef(tenant="retail", algorithm="intent", name="desk")

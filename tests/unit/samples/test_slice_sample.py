@@ -59,7 +59,7 @@ MIXED = rows(
     by=st.sampled_from(["", "intent"]),
     seed=st.integers(-3, 3),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_sample_is_the_same_however_the_stream_is_cut(cuts, count, weight, shares, by, seed):
     sampling = Sampling(count=count, weight=weight, by=by, shares=shares, seed=seed)
     whole = draw(MIXED, sampling)

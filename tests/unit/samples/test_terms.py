@@ -38,7 +38,7 @@ def test_unknown_terms_and_empty_texts_give_empty_rows():
     assert matrix.nnz == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=6))
 def test_rows_have_unit_length_or_are_empty_and_survive_their_state(texts):
     weighter = TermWeighter(character_terms).fit(texts)

@@ -11,8 +11,8 @@ from closedloop.core.api_key import Action, ApiKey
 from closedloop.core.errors import EngineError, NotAllowed
 from closedloop.data.event_log.protocol import START
 from closedloop.data.event_log.sqlite import SqliteEventLog
+from closedloop.models.model_version import Champion
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion
 from closedloop.serve.admission.access import KeyRing
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.event_writer import EventWriter
@@ -132,6 +132,7 @@ class ServedApi:
         return self.call("POST", path, json=body, **more)
 
     def events(self):
+        assert self.service.rule_shadow.flush(10)
         assert self.writer.flush(10)
         return [logged.event for logged in self.log.read(START, limit=5_000).events]
 

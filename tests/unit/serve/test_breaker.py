@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 
 from closedloop.core.errors import EngineError
+from closedloop.models.model_version import Champion
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion
 from closedloop.serve.admission.breaker import BreakerLimits, Breakers, Standing
 
 DESK = Champion(ref=ModelRef.parse("shop.intent.desk"), version=1, path="", sha256="")

@@ -3,8 +3,9 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
+from closedloop.models.model_version import Champion
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion, Stages
+from closedloop.models.registry import Stages
 from closedloop.models.trial import Stage, Trial
 from closedloop.serve.catalog import Catalog, CatalogPoller, difference
 

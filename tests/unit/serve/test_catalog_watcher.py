@@ -2,8 +2,8 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from closedloop.core.errors import EngineError, NotFound
+from closedloop.models.model_version import Champion
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion
 from closedloop.models.trial import Stage, Trial
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.catalog_watcher import CatalogWatcher, follow

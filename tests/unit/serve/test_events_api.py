@@ -21,8 +21,8 @@ from closedloop.data.event_log.protocol import START, Retention
 from closedloop.data.event_log.sqlite import SqliteEventLog
 from closedloop.data.event_lookup import find_event
 from closedloop.data.lake import Lake
+from closedloop.models.model_version import Champion
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion
 from closedloop.serve.admission.access import KeyRing
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.client import Client

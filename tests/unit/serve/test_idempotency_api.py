@@ -7,8 +7,8 @@ import pytest
 
 from closedloop.core.errors import EngineError
 from closedloop.data.event import Kind
+from closedloop.models.model_version import Champion
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion
 from closedloop.models.trial import Stage, Trial
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.client import AsyncClient

@@ -3,8 +3,8 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from closedloop.models.model_version import Champion
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.figures import Figures, Latencies, route_of
 

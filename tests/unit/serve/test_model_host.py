@@ -4,8 +4,8 @@ import threading
 import pytest
 
 from closedloop.core.errors import InputError
+from closedloop.models.model_version import Champion
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.model_host import ModelHost
 

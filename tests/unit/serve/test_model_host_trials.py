@@ -9,9 +9,9 @@ from closedloop.core.errors import EngineError
 from closedloop.core.identity import ApiKey
 from closedloop.data.event_log.protocol import START
 from closedloop.data.event_log.sqlite import SqliteEventLog
+from closedloop.models.model_version import Champion
 from closedloop.models.prediction import Prediction
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion
 from closedloop.models.trial import Stage, Trial
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.event_writer import EventWriter

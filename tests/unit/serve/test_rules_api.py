@@ -8,8 +8,8 @@ import pytest
 from closedloop.core.store import Store
 from closedloop.defence.rules.rule import Act, RuleDraft
 from closedloop.defence.rules.rule_book import RuleBook
+from closedloop.models.model_version import Champion
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion
 from closedloop.models.trial import Stage, Trial
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.rule_follower import RuleFollower

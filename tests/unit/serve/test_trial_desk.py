@@ -8,9 +8,9 @@ import pytest
 
 from closedloop.data.event_log.protocol import START
 from closedloop.data.event_log.sqlite import SqliteEventLog
+from closedloop.models.model_version import Champion
 from closedloop.models.prediction import Prediction
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion
 from closedloop.models.trial import Stage, Trial
 from closedloop.serve.event_writer import EventWriter
 from closedloop.serve.http.messages import PredictRequest

@@ -2,8 +2,8 @@ import re
 
 import pytest
 
+from closedloop.models.model_version import Champion
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion
 from closedloop.models.trial import Stage, Trial
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.trials.counts import Counts, Tally, TrialKey

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError
 
+from closedloop.models.model_version import Champion
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion
 from closedloop.models.trial import Stage, Trial
 from closedloop.serve.catalog import Catalog
 from closedloop.serve.trials.counts import Counts, Tallies, TrialKey

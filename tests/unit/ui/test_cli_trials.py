@@ -12,8 +12,9 @@ from rich.console import Console
 from closedloop.core.audit import Audit
 from closedloop.core.settings import Settings
 from closedloop.core.store import Store
+from closedloop.models.model_version import Champion
 from closedloop.models.reference import ModelRef
-from closedloop.models.registry import Champion, Registry, Stages
+from closedloop.models.registry import Registry, Stages
 from closedloop.models.trial import EndedTrial, Stage, Trial
 from closedloop.serve.trials.counts import Counts, Tally, TrialKey
 from closedloop.ui.cli.main import main

@@ -80,7 +80,7 @@ def selected(tree):
 
 
 @given(tree=trees)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_filter_survives_the_form(tree):
     refused = ""
     try:

@@ -65,7 +65,7 @@ trees = st.recursive(
 
 
 @given(tree=trees)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_is_written_as_sql_selects_the_same_rows(tree):
     again = from_sql(in_sql(tree))
     assert FRAME.filter(to_expression(again)).equals(FRAME.filter(to_expression(tree)))

@@ -22,7 +22,7 @@ _APP_END_MS = 10_000
 
 
 def start_detached(settings: Settings) -> None:
-    """Start queue, Serve and the app on the cluster, and return; `stop_detached` ends them.
+    """Start all services on the cluster, and return; `stop_detached` ends them.
 
     Raises
     ------
@@ -32,6 +32,7 @@ def start_detached(settings: Settings) -> None:
     from closedloop.actors.annotation_queue import host_queue
     from closedloop.actors.cluster import prepare_ray, ray_cluster
     from closedloop.actors.gcs_state import start_keeper
+    from closedloop.actors.stream_clusterer import host_clusterer
     from closedloop.serve import deployment
     from closedloop.ui.app.launch import app_command, app_environment
 
@@ -46,6 +47,8 @@ def start_detached(settings: Settings) -> None:
         if settings.ray_state:
             start_keeper()
         host_queue(settings)
+        if settings.defence_shards:
+            host_clusterer(settings)
         api_url = deployment.start(settings)
     end_app(_pid_file(settings))  # of an earlier start, whose Ray may be gone
     logs = settings.root / "logs"
@@ -70,6 +73,7 @@ def stop_detached(settings: Settings) -> bool:
     """End what `start_detached` started; False where nothing was."""
     from closedloop.actors.annotation_queue import retire_queue
     from closedloop.actors.cluster import ray_cluster
+    from closedloop.actors.stream_clusterer import retire_clusterer
     from closedloop.serve import deployment
 
     file = _pid_file(settings)
@@ -79,6 +83,7 @@ def stop_detached(settings: Settings) -> bool:
     if settings.ray_address:
         with ray_cluster(settings):
             deployment.stop()
+            retire_clusterer()
             retire_queue()
     file.unlink()
     return True
@@ -106,6 +111,7 @@ def checks(settings: Settings) -> list[dict[str, Any]]:
     from closedloop.core.java import java_version
     from closedloop.data.event_log.opening import open_event_log
     from closedloop.data.lake import Lake
+    from closedloop.defence.shards import standing
     from closedloop.serve.client import Client
 
     def store() -> str:
@@ -132,6 +138,13 @@ def checks(settings: Settings) -> list[dict[str, Any]]:
             raise EngineError("not running", remedy="Start it with 'closedloop up'.")
         return address
 
+    def clusterer() -> str:
+        opened = Store.open(settings.store_url)
+        try:
+            return standing(opened)
+        finally:
+            opened.close()
+
     def serve() -> str:
         with Client(f"http://127.0.0.1:{settings.api_port}", attempts=1, timeout_s=2) as client:
             health = client.health()
@@ -144,6 +157,7 @@ def checks(settings: Settings) -> list[dict[str, Any]]:
         "Java for Spark": java,
         "Ray": ray,
         "Serve": serve,
+        "stream clusterer": clusterer,
     }
     return [_check(name, ask) for name, ask in parts.items()]
 

@@ -1,4 +1,4 @@
-"""The running platform: Ray, annotation queue, Serve and the app, started and ended together."""
+"""The running platform: Ray, queue, clusterer, Serve and the app, started and ended together."""
 
 from __future__ import annotations
 
@@ -74,9 +74,15 @@ def running_stack(
         cluster = ending.enter_context(ray_cluster(settings))
 
         from closedloop.actors.annotation_queue import host_queue
+        from closedloop.actors.stream_clusterer import host_clusterer, retire_clusterer
         from closedloop.serve import deployment
 
         queue = host_queue(settings)
+        if settings.defence_shards:
+            tell("starting the stream clusterer")
+            host_clusterer(settings)
+            if cluster.embedded:  # behind Serve, whose last events it reads
+                ending.callback(retire_clusterer)
         api_url = f"http://127.0.0.1:{settings.api_port}"
         if cluster.embedded or not _answers(api_url):
             tell("starting Serve")

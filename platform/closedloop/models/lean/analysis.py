@@ -34,6 +34,10 @@ class Preparation(StrEnum):
     UNACCENT = "unaccent"  # scikit-learn's strip_accents="unicode"
     LOWER_UNACCENT = "lower-unaccent"
 
+    def of_one(self, text: str) -> str:
+        """Return a text as prepared."""
+        return _PREPARED[self](text)
+
     def of(self, texts: Sequence[str]) -> list[str]:
         """Return the texts as prepared."""
         return [_PREPARED[self](text) for text in texts]
@@ -85,12 +89,14 @@ class Words:
     most: int = 1
     stop: frozenset[str] = frozenset()
 
+    def words(self, text: str) -> list[str]:
+        """Return a text's words, without those left out."""
+        found: list[str] = _compiled(self.pattern).findall(text)
+        return [word for word in found if word not in self.stop] if self.stop else found
+
     def terms(self, texts: Sequence[str]) -> Terms:
         """Take texts apart."""
-        find, stop = _compiled(self.pattern).findall, self.stop
-        found = [find(text) for text in texts]
-        if stop:
-            found = [[word for word in words if word not in stop] for words in found]
+        found = [self.words(text) for text in texts]
         words = list(chain.from_iterable(found))
         # Joined by blanks, a run of words is a span of the text, whatever stood between them.
         joined = " ".join(words)

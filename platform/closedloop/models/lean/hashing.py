@@ -20,8 +20,8 @@ import numpy.typing as npt
 Hashes = npt.NDArray[np.uint64]
 Offsets = npt.NDArray[np.intp]
 
-_BASE = 0x9E37_79B9_7F4A_7C15  # odd, so that it has an inverse modulo 2^64
-_INVERSE = pow(_BASE, -1, 1 << 64)
+BASE = 0x9E37_79B9_7F4A_7C15  # odd, so that it has an inverse modulo 2^64
+_INVERSE = pow(BASE, -1, 1 << 64)
 _FIRST_LENGTH = 1 << 12
 
 
@@ -48,7 +48,7 @@ class _Powers:
             table[0] = 1
             return np.multiply.accumulate(table)
 
-        return powers(_BASE), powers(_INVERSE)
+        return powers(BASE), powers(_INVERSE)
 
 
 _powers = _Powers()

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from closedloop.models.lean.analysis import Preparation
+from closedloop.models.lean.short_texts import term_hashes
 from closedloop.models.lean.surface import Floats, Planes, Surface
 from closedloop.models.prediction import Prediction
 from closedloop.samples.embedding import load_embedding
@@ -180,16 +181,16 @@ class LeanModel:
         scores = self.bias.copy()
         latent = None
         for surface in self.surfaces:
-            terms = surface.analyser.terms(surface.preparation.of((text,)))
-            rows, values = surface.weigh_one(terms)
-            scores += values @ surface.planes[rows]
+            prepared = surface.preparation.of_one(text)
+            rows, values = surface.weigh_one(term_hashes(surface.analyser, prepared))
+            scores += values @ surface.planes.take(rows, axis=0)
             if surface.directions is not None:
-                seen = values @ surface.directions[rows]
+                seen = values @ surface.directions.take(rows, axis=0)
                 latent = seen if latent is None else latent + seen
         if self.latent is not None and latent is not None:
             scores += (latent / max(math.sqrt(latent @ latent), _TINY)) @ self.latent
         if self.semantic is not None:
-            scores += self.semantic.scores(Preparation.NORMAL.of((text,)))[0]
+            scores += self.semantic.scores([Preparation.NORMAL.of_one(text)])[0]
         return scores
 
     def _scores(self, texts: Sequence[str]) -> Floats:

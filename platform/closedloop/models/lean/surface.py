@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from closedloop.models.lean.analysis import Analyser, Preparation, Terms
 from closedloop.models.lean.hashing import Hashes
 
 Floats = npt.NDArray[np.float64]
+_T = TypeVar("_T", np.uint64, np.intp)
 Planes = npt.NDArray[np.float32] | Floats
 
 
@@ -83,7 +85,7 @@ class Surface:
     def weigh(self, terms: Terms, texts: int) -> Weights:
         """Weigh the terms of so many texts."""
         if texts == 1 or terms.documents is None:
-            rows, values = self.weigh_one(terms)
+            rows, values = self.weigh_one(terms.hashes.copy())
             return Weights(rows=rows, values=values, bounds=np.array([0, len(rows)]))
         rows, known = self.find(terms)
         # One number for text and term: equal terms of a text lie together when sorted.
@@ -99,25 +101,38 @@ class Surface:
         bounds = np.searchsorted(documents, np.arange(texts + 1))
         return Weights(rows=rows, values=values, bounds=bounds)
 
-    def weigh_one(self, terms: Terms) -> tuple[npt.NDArray[np.intp], Floats]:
-        """Weigh the terms of one text: rows of the vocabulary, and their weights."""
-        rows, known = self.find(terms)
-        rows, counts = self._counted(rows[known])
-        values = counts * self.idf[rows]
+    def weigh_one(self, hashes: Hashes) -> tuple[npt.NDArray[np.intp], Floats]:
+        """Weigh the terms of one text by their hashes, which are put in order on the way.
+
+        Returns
+        -------
+        rows : ndarray of int
+            Of the vocabulary, ascending.
+        values : ndarray of float
+            Their weights.
+        """
+        # In order, each is looked up close to the one before.
+        places, counts = self._counted(hashes)
+        rows = self.hashes.searchsorted(places)
+        known = self.hashes.take(rows, mode="clip") == places
+        rows = rows[known]
+        values = counts[known] * self.idf.take(rows)
         if len(values) and self.norm == "l2":
-            values /= math.sqrt(np.dot(values, values))
+            values /= math.sqrt(values.dot(values))
         elif len(values) and self.norm == "l1":
             values /= np.abs(values).sum()
         return rows, values
 
-    def _counted(self, places: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], Floats]:
-        """Return the distinct places, ascending, and what each counts."""
+    def _counted(self, places: npt.NDArray[_T]) -> tuple[npt.NDArray[_T], Floats]:
+        """Return the distinct places, ascending, and what each counts; `places` is put in order."""
         places.sort()
         begins = np.empty(len(places), dtype=bool)
         begins[:1] = True
         np.not_equal(places[1:], places[:-1], out=begins[1:])
         first = begins.nonzero()[0]
-        if self.binary or len(first) == len(places):
+        if len(first) == len(places):
+            return places, np.ones(len(places))
+        if self.binary:
             return places[first], np.ones(len(first))
         counts = np.empty(len(first))
         np.subtract(first[1:], first[:-1], out=counts[:-1])

@@ -6,7 +6,7 @@ from closedloop.core.errors import EngineError
 from closedloop.models.artifacts import LEAN_FILE
 from closedloop.models.lean.compiling import check_equal, lean_of_classifier
 from closedloop.models.lean.file import save_lean
-from closedloop.models.registry import LeanFile
+from closedloop.models.model_version import LeanFile
 from closedloop.models.release import release as move_champion
 from closedloop.models.training_snapshot import LABELS_VERSION_TAG, SHA256_TAG, content_hash
 from closedloop.workflows.context import LoopContext, StageProgress

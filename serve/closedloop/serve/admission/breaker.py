@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Any
 
 from closedloop.core.errors import EngineError
-from closedloop.models.registry import Champion
+from closedloop.models.model_version import Champion
 
 _UNIT_CHARACTERS = 2_000
 

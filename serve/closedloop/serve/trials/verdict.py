@@ -95,7 +95,7 @@ def _increase_at_least(champion: Counts, trial: Counts, z: float) -> float:
 
 
 def _wilson(hits: int, of: int, z: float) -> tuple[float, float]:
-    """Both bounds of a proportion; as `closedloop.models.paired.wilson`, without SciPy."""
+    """Both bounds of a proportion, by Wilson; `z` is that of a one-sided test."""
     share = hits / of
     centre = (share + z * z / (2 * of)) / (1 + z * z / of)
     half = z / (1 + z * z / of) * sqrt(share * (1 - share) / of + z * z / (4 * of**2))

@@ -102,7 +102,7 @@ groups = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(tree=trees, by=groups)
 def test_segments_and_scan_agree(built, tree, by):
     segments, dictionaries, files = built

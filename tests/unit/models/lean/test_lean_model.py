@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier, SGDClassifier
@@ -108,7 +108,6 @@ def pair():
 
 
 @given(texts=st.lists(st.text(max_size=60), min_size=1, max_size=5))
-@settings(deadline=None)
 def test_equals_the_pipeline_on_any_text(pair, texts):
     check_equal(*pair, texts)
 

@@ -74,7 +74,8 @@ class ServedLabels:
         if url == f"sqlite:///{file}" and not file.exists():
             return  # looking must not create a registry where nothing was ever trained
         from closedloop.models.reference import ModelRef
-        from closedloop.models.registry import CHAMPION, Registry
+        from closedloop.models.registry import Registry
+        from closedloop.models.registry_tags import CHAMPION
 
         try:
             registry = Registry(url, self._settings.artifacts_url)

@@ -13,10 +13,12 @@ import typer
 
 from closedloop.core.errors import ClosedLoopError
 from closedloop.ui.cli import (
+    alerts,
     audit,
     cube,
     data,
     dead_letters,
+    defence,
     etl,
     events,
     lake,
@@ -24,6 +26,8 @@ from closedloop.ui.cli import (
     people,
     platform,
     privacy,
+    rule_retirement,
+    rule_trying,
     rules,
     slices,
     trials,
@@ -54,7 +58,12 @@ app.command()(cube.query)
 app.add_typer(slices.slices, name="slices")
 app.add_typer(trials.models, name="models")
 app.add_typer(models.queue, name="queue")
+app.add_typer(defence.defence, name="defence")
 app.add_typer(rules.rules, name="rules")
+rules.rules.command("suggest")(rule_trying.suggest)
+rules.rules.command("preview")(rule_trying.preview)
+rules.rules.command("proposals")(rule_retirement.proposals)
+app.add_typer(alerts.alerts, name="alerts")
 app.add_typer(privacy.privacy, name="privacy")
 app.add_typer(lake.lake, name="lake")
 app.add_typer(dead_letters.dead_letters, name="dead-letters")

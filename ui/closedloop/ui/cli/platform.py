@@ -16,7 +16,7 @@ def up(
         ),
     ] = False,
 ) -> None:
-    """Start the platform: Ray, annotation queue, Serve and the app; Ctrl-C ends it.
+    """Start the platform: Ray, queue, clusterer, Serve and the app; Ctrl-C ends it.
 
     Joins the cluster of CLOSEDLOOP_RAY_ADDRESS where that is set, else starts an embedded one.
 

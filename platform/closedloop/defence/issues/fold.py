@@ -1,0 +1,199 @@
+"""Rising micro-clusters and clusters of one subject, put together to one issue.
+
+At arrival a new subject is spread: over micro-clusters, and these over clusters, some of them new
+and some old ones that have a word in common with it. What rises in one cluster of today is a
+*swell*. One none of whose leading words rises is an exchange between neighbours and dropped; those
+whose rising words are alike are one issue. Each further unit that rises by itself adds to the
+surprise what it has beyond a toll, which pays for having chosen it among its neighbours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from closedloop.defence.issues.growth import Growth, Rise
+from closedloop.defence.issues.tally import Tally
+from closedloop.defence.issues.term_growth import WordRise, checksum
+from closedloop.defence.stream_clusters import StreamClusters
+
+Whole = npt.NDArray[np.int64]
+_MOST = 120  # swells that are compared
+_ALIKE = 0.25  # cosine of the rising words from which swells are one issue
+_LEADING = 0.25  # part of a swell's texts that hold a leading word
+_NEAR = 0.3  # cosine from which a micro-cluster belongs to what rises in its cluster
+_MATCH = 0.5  # part of a swell's excess that its words must show as well
+_ALL = ""  # stands for all texts among the words
+_TOLL = 1.5  # of surprise
+_GROWN = 1.5  # times what was expected
+_NO_RISE = -math.inf
+
+
+@dataclass(kw_only=True, slots=True)
+class Swell:
+    """What rises together."""
+
+    # The unit that rises most.
+    best: Rise
+    # Surprise above the threshold, all units together; above 0 it is an issue.
+    margin: float
+    # Columns of its micro-clusters.
+    slots: list[int]
+    # Cluster of today to its texts in the window that are part of this, and to all there.
+    clusters: dict[int, float]
+    whole: dict[int, float]
+    words: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def cluster(self) -> int:
+        """Return the cluster that is most this issue's own."""
+        return max(
+            self.clusters,
+            key=lambda c: (self.clusters[c] ** 2 / max(self.whole[c], 1.0), -c),
+        )
+
+
+def swells(
+    growth: Growth,
+    tally: Tally,
+    clusters: Whole,
+    stream: StreamClusters,
+    rising: Callable[[float], Mapping[int, WordRise]],
+) -> list[Swell]:
+    """Return the issues of now, the most surprising first.
+
+    Parameters
+    ----------
+    rising : callable
+        Returns the words that rise in a window of so many seconds (:class:`TermGrowth`).
+    clusters : ndarray of int, shape (columns,)
+        Today's cluster of each column.
+    """
+    inside: dict[int, list[tuple[Rise, int]]] = {name: [] for name in growth.clusters}
+    for slot, rise in growth.micros.items():
+        inside.setdefault(int(clusters[slot]), []).append((rise, slot))
+    parts: list[tuple[float, int]] = []
+    for name, units in inside.items():
+        units.sort(key=lambda unit: (-unit[0].margin, unit[1]))
+        whole = growth.clusters.get(name)
+        margin = max(_pooled([r for r, _ in units]), whole.margin if whole else _NO_RISE)
+        parts.append((margin, name))
+    parts.sort(key=lambda part: (-part[0], part[1]))
+    words = _Words(tally, stream)
+    found: list[Swell] = []
+    for margin, name in parts[:_MOST]:
+        rises = [rise for rise, _ in inside[name]]
+        whole = growth.clusters.get(name)
+        best = max([*rises, *([whole] if whole else [])], key=lambda rise: rise.margin)
+        swell = _swell(
+            name, best, margin, [s for _, s in inside[name]], growth, tally, clusters, words
+        )
+        held = growth.seen[best.window_s]
+        excess = float((held.counts - held.expected)[swell.slots].sum())
+        swell.words = _leading(swell.words, rising(best.window_s), excess)
+        if swell.words:
+            _join(found, swell)
+    return [one for one in found if one.margin > 0]
+
+
+def _pooled(rises: list[Rise]) -> float:
+    """Return the margin of units that rise side by side, the most surprising first."""
+    if not rises:
+        return _NO_RISE
+    return rises[0].margin + sum(max(0.0, rise.surprise - _TOLL) for rise in rises[1:])
+
+
+def _swell(
+    name: int,
+    best: Rise,
+    margin: float,
+    rising: list[int],
+    growth: Growth,
+    tally: Tally,
+    clusters: Whole,
+    words: _Words,
+) -> Swell:
+    seen = growth.seen[best.window_s]
+    here = np.flatnonzero((clusters == name) & tally.live & (seen.counts > 0))
+    grown = here[seen.counts[here] >= _GROWN * seen.expected[here]].tolist()
+    whole = growth.clusters.get(name)
+    slots = list(rising)
+    if not rising or (whole is not None and whole.margin > 0):
+        slots += [slot for slot in grown if slot not in set(rising)]
+        core = words.of(slots)
+    else:
+        core = words.of(rising)
+        slots += [s for s in grown if s not in set(rising) and cosine(core, words.of([s])) > _NEAR]
+    return Swell(
+        best=best,
+        margin=margin,
+        slots=slots,
+        clusters={name: float(seen.counts[slots].sum())},
+        whole={name: float(seen.counts[clusters == name].sum())},
+        words=core,
+    )
+
+
+def _leading(
+    words: Mapping[str, float], rising: Mapping[int, WordRise], excess: float
+) -> dict[str, float]:
+    """Return the words of a swell that many of its texts hold, and that rise as much as it does."""
+    found: dict[str, float] = {}
+    whole = words.get(_ALL, 0.0)
+    for term, weight in words.items():
+        rise = rising.get(checksum(term)) if weight >= _LEADING * whole else None
+        if rise is not None and rise.excess >= _MATCH * excess * weight / whole:
+            found[term] = math.sqrt(weight / whole * rise.surprise)
+    found.pop(_ALL, None)
+    return found
+
+
+def _join(found: list[Swell], swell: Swell) -> None:
+    """Put a swell to the issue that it resembles most, or make it one."""
+    alike, best = _ALIKE, None
+    for one in found:
+        value = cosine(one.words, swell.words)
+        if value >= alike:
+            alike, best = value, one
+    if best is None:
+        found.append(swell)
+        return
+    best.margin += max(0.0, swell.best.surprise - _TOLL)
+    best.slots += swell.slots
+    for term, weight in swell.words.items():
+        best.words[term] = max(weight, best.words.get(term, 0.0))
+    best.clusters |= swell.clusters
+    best.whole |= swell.whole
+
+
+class _Words:
+    """Terms of columns, by the texts that hold them."""
+
+    def __init__(self, tally: Tally, stream: StreamClusters) -> None:
+        self._ids = tally.ids
+        self._micros = stream.micros.micros
+
+    def of(self, slots: Iterable[int]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for slot in slots:
+            micro = self._micros.get(int(self._ids[slot]))
+            if micro is not None:
+                found[_ALL] = found.get(_ALL, 0.0) + micro.mass
+                for term, weight in micro.terms.items():
+                    found[term] = found.get(term, 0.0) + weight
+        return found
+
+
+def cosine(one: Mapping[str, float], other: Mapping[str, float]) -> float:
+    """Return the cosine of two sparse vectors; 0 where one is empty."""
+    if len(other) < len(one):
+        one, other = other, one
+    product = sum(weight * other.get(term, 0.0) for term, weight in one.items() if term)
+    if not product:
+        return 0.0
+    squares = [sum(w * w for term, w in each.items() if term) for each in (one, other)]
+    return product / math.sqrt(squares[0] * squares[1])
