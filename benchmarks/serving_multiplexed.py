@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="shorter loads")
     options = parser.parse_args()
     if options.quick:
-        options.seconds, options.rounds = 3, 2
+        options.seconds, options.rounds = 2, 2
     need_wrk()
     figures = measure(options)
     figures |= {
@@ -186,7 +186,7 @@ def _loaded(
     targets = {h: Target(url, [f"/{h}"], asked, header=(_HEADER, names)) for h in _HOLDERS}
     loads: dict[str, list[Load]] = {holder: [] for holder in _HOLDERS}
     for target in targets.values():
-        target.run(connections=_CONNECTIONS, seconds=options.seconds)  # warm
+        target.run(connections=_CONNECTIONS, seconds=min(2, options.seconds))  # warm
     for _ in range(options.rounds):
         for holder, target in targets.items():
             loads[holder].append(target.run(connections=_CONNECTIONS, seconds=options.seconds))

@@ -79,16 +79,24 @@ def find_head(port: int) -> Head | None:
 
 
 def keep(head: Head) -> None:
-    """Start the GCS again whenever it dies, until the head's raylet has ended."""
+    """Start the GCS again whenever it dies, until the head's raylet has ended.
+
+    Says a word once it keeps, for who started it.
+    """
     child: subprocess.Popen[bytes] | None = None
     raylet, gcs = os.pidfd_open(head.raylet), os.pidfd_open(head.gcs)
+    print("keeping", flush=True)
     while not _ended(raylet, gcs):
         os.close(gcs)
         if child is not None:
             child.wait()
             time.sleep(_AGAIN_S)
         child = subprocess.Popen(
-            head.command, env=head.environment, cwd="/", stdin=subprocess.DEVNULL
+            head.command,
+            env=head.environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
         )
         gcs = os.pidfd_open(child.pid)
     if child is not None:

@@ -98,17 +98,24 @@ def kept_gcs() -> Iterator[None]:
 
 
 def start_keeper() -> subprocess.Popen[bytes]:
-    """Start a keeper of the joined Ray's GCS on the head; it ends with the head's raylet."""
+    """Start a keeper of the joined Ray's GCS on the head; it ends with the head's raylet.
+
+    Returns once it keeps, or has ended because another one does or this is not the head.
+    """
     import ray
 
     port = ray.get_runtime_context().gcs_address.rpartition(":")[2]
-    return subprocess.Popen(
+    keeper = subprocess.Popen(
         [sys.executable, "-I", "-S", gcs_keeper.__file__, port],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is not meant for it
     )
+    assert keeper.stdout is not None
+    with keeper.stdout as said:
+        said.readline()
+    return keeper
 
 
 def _host_and_port(state: str) -> tuple[str, int]:

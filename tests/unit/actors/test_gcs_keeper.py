@@ -68,8 +68,9 @@ def until(condition, what):
 @contextmanager
 def keeper_of(port):
     command = [sys.executable, "-I", "-S", gcs_keeper.__file__, str(port)]
-    with subprocess.Popen(command) as keeper:
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as keeper:
         try:
+            keeper.said = keeper.stdout.readline()
             yield keeper
         finally:
             keeper.kill()
@@ -90,7 +91,7 @@ def test_the_head_of_a_port_is_found_among_others(programs):
 
 def test_a_killed_gcs_is_started_again_each_time_and_ends_with_the_raylet(programs):
     with head(programs, 70004) as (gcs, raylet), keeper_of(70004) as keeper:
-        until(lambda: (programs / "session/gcs_keeper.lock").exists(), "it finds no head")
+        assert keeper.said == b"keeping\n"
         gcs.kill()
         gcs.wait()
         (first,) = until(lambda: children(keeper), "no other GCS")
@@ -108,20 +109,8 @@ def _others(found, known):
 
 def test_a_second_keeper_leaves_the_gcs_to_the_first(programs):
     with head(programs, 70005) as (gcs, _), keeper_of(70005) as first:
-        until(lambda: (programs / "session/gcs_keeper.lock").exists(), "it finds no head")
-        until(lambda: _locked(programs / "session/gcs_keeper.lock"), "it does not hold the lock")
         with keeper_of(70005) as second:
+            assert second.said == b""
             assert second.wait(PATIENCE_S) == 0
         assert first.poll() is None
         assert gcs.poll() is None
-
-
-def _locked(file):
-    import fcntl
-
-    with file.open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
