@@ -19,7 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from numba import njit
+
+from closedloop.defence.compiled import compiled
 
 _LEAST_GAIN = 1e-9
 
@@ -85,7 +86,7 @@ def _level(graph: Graph, labels: _Labels, resolution: float) -> _Labels:
     return above[moved]
 
 
-@njit(cache=True)
+@compiled
 def _move(
     ends: _Labels,
     others: _Labels,
@@ -149,7 +150,7 @@ def _contracted(graph: Graph, labels: _Labels, count: int) -> Graph:
     return Graph(links=links, loops=loops)
 
 
-@njit(cache=True)
+@compiled
 def _renumbered(labels: _Labels) -> _Labels:
     """Number the labels by their first node."""
     numbers = np.full(len(labels), -1, dtype=np.int64)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from closedloop.defence.compiled import compiled
 from closedloop.defence.micro_table import (
     END,
     FILLED,
@@ -26,7 +26,7 @@ from closedloop.defence.micro_table import (
 )
 
 
-@njit(cache=True)
+@compiled
 def join(
     table: MicroTable,
     slot: int,
@@ -51,7 +51,7 @@ def join(
         _keep_terms(table, slot, limits[1])
 
 
-@njit(cache=True)
+@compiled
 def _hold(table: MicroTable, slot: int, term: int, weight: float) -> None:
     count = table.counts[slot, HELD]
     for i in range(count):
@@ -63,7 +63,7 @@ def _hold(table: MicroTable, slot: int, term: int, weight: float) -> None:
     table.blocks[term, HOLDERS] += 1
 
 
-@njit(cache=True)
+@compiled
 def post(table: MicroTable, slot: int, term: int, added: float, postings: int) -> float:
     """Add to a posting, and return what it was."""
     start, count = table.blocks[term, START], table.blocks[term, FILLED]
@@ -81,7 +81,7 @@ def post(table: MicroTable, slot: int, term: int, added: float, postings: int) -
     return 0.0
 
 
-@njit(cache=True)
+@compiled
 def _keep_champions(table: MicroTable, term: int, postings: int) -> int:
     """Keep the postings that make up most of their micro-cluster, in their order."""
     start, count = table.blocks[term, START], table.blocks[term, FILLED]
@@ -97,7 +97,7 @@ def _keep_champions(table: MicroTable, term: int, postings: int) -> int:
     return len(kept)
 
 
-@njit(cache=True)
+@compiled
 def _keep_terms(table: MicroTable, slot: int, terms: int) -> None:
     """Keep a micro-cluster's heaviest terms, in their order."""
     count = table.counts[slot, HELD]
@@ -114,7 +114,7 @@ def _keep_terms(table: MicroTable, slot: int, terms: int) -> None:
     table.counts[slot, HELD] = to
 
 
-@njit(cache=True)
+@compiled
 def _unlink(table: MicroTable, slot: int, term: int) -> None:
     start, count = table.blocks[term, START], table.blocks[term, FILLED]
     for at in range(start, start + count):
@@ -126,7 +126,7 @@ def _unlink(table: MicroTable, slot: int, term: int) -> None:
     table.blocks[term, HOLDERS] -= 1
 
 
-@njit(cache=True)
+@compiled
 def _larger_block(table: MicroTable, term: int) -> int:
     old, size = table.blocks[term, START], table.blocks[term, SIZE]
     new_size = max(2 * size, LEAST_BLOCK)
@@ -147,7 +147,7 @@ def _larger_block(table: MicroTable, term: int) -> int:
     return int(start)
 
 
-@njit(cache=True)
+@compiled
 def _give_back(table: MicroTable, start: int, size: int) -> None:
     if size:
         kind = _kind(size)
@@ -155,7 +155,7 @@ def _give_back(table: MicroTable, start: int, size: int) -> None:
         table.heads[kind] = start
 
 
-@njit(cache=True)
+@compiled
 def _kind(size: int) -> int:
     kind = 0
     while LEAST_BLOCK << kind < size:
@@ -163,7 +163,7 @@ def _kind(size: int) -> int:
     return kind
 
 
-@njit(cache=True)
+@compiled
 def remove(table: MicroTable, slots: Ints) -> None:
     """Empty slots."""
     for slot in slots:
@@ -173,7 +173,7 @@ def remove(table: MicroTable, slots: Ints) -> None:
         table.counts[slot, HELD] = 0
 
 
-@njit(cache=True)
+@compiled
 def forget_terms(table: MicroTable, terms: Ints) -> None:
     """Free the blocks of terms that no micro-cluster holds."""
     for term in terms:
@@ -182,7 +182,7 @@ def forget_terms(table: MicroTable, terms: Ints) -> None:
         table.frequency[term] = 0.0
 
 
-@njit(cache=True)
+@compiled
 def post_all(table: MicroTable, ends: Ints, slots: Small, values: Floats, postings: int) -> None:
     """Lay out postings that were read from a state: of term n, those up to ends[n + 1]."""
     for term in range(len(ends) - 1):

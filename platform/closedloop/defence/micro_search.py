@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from closedloop.defence.compiled import compiled
 from closedloop.defence.micro_index import join
 from closedloop.defence.micro_table import (
     CELL,
@@ -32,7 +32,7 @@ from closedloop.defence.micro_table import (
 FLOOR = 0.1  # a smaller cosine is chance: one common word
 
 
-@njit(cache=True)
+@compiled
 def place(
     table: MicroTable,
     terms: Ints,
@@ -117,7 +117,7 @@ def place(
     return nearest, beside
 
 
-@njit(cache=True)
+@compiled
 def _products(table: MicroTable, terms: Ints, weights: Floats) -> int:
     """Sum the products of a text and each micro-cluster; return how many share a term."""
     found = 0
@@ -133,7 +133,7 @@ def _products(table: MicroTable, terms: Ints, weights: Floats) -> int:
     return found
 
 
-@njit(cache=True)
+@compiled
 def _nearest_cell(
     table: MicroTable, found: int, chance: float, sure: float
 ) -> tuple[int, float, float]:
@@ -168,7 +168,7 @@ def _nearest_cell(
     return nearest, best, whole
 
 
-@njit(cache=True)
+@compiled
 def _nearest_in(table: MicroTable, found: int, cell: int) -> int:
     """Return the micro-cluster of a cluster that a text resembles most."""
     best, nearest = -1.0, -1
@@ -182,7 +182,7 @@ def _nearest_in(table: MicroTable, found: int, cell: int) -> int:
     return nearest
 
 
-@njit(cache=True)
+@compiled
 def measure_cells(table: MicroTable, terms: int, cells: int) -> None:
     """Take the squared length of each cluster's sum of texts anew, from the postings."""
     table.cells[:, :] = 0.0

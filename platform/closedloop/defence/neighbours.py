@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from numba import njit
 
 from closedloop.defence.communities import Graph
+from closedloop.defence.compiled import compiled
 from closedloop.defence.meaning import TermMeaning
 from closedloop.defence.micro_clusters import MicroClusters
 from closedloop.defence.micro_search import FLOOR
@@ -142,7 +142,7 @@ def _meanings(matrix: sp.csr_matrix, terms: _Vectors) -> _Vectors:
     return vectors.astype(np.float32)
 
 
-@njit(cache=True)
+@compiled
 def _nearest(
     ends: Ints,
     terms: Ints,
@@ -196,7 +196,7 @@ def _nearest(
     return columns[:count], values[:count], found_ends
 
 
-@njit(cache=True)
+@compiled
 def _product(one: _Vectors, other: _Vectors) -> float:
     """Product of two vectors, in four sums that a processor takes side by side."""
     a = b = c = d = np.float32(0.0)
@@ -208,7 +208,7 @@ def _product(one: _Vectors, other: _Vectors) -> float:
     return float((a + b) + (c + d))
 
 
-@njit(cache=True)
+@compiled
 def _insert(near: Ints, cosines: Floats, kept: int, one: int, cosine: float) -> int:
     """Put one into a list with the nearest first; of equals, the one that came first stays."""
     most = len(near)

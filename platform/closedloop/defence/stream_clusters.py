@@ -1,6 +1,7 @@
 """Clusters of a stream of short texts: one pass, bounded memory, names that last.
 
-Two phases. Online, each text joins a micro-cluster of near equals (`micro_clusters`). Now and
+Two phases. Online, each text joins a micro-cluster of near equals (`micro_clusters`); a new one is
+put into the cluster whose texts it resembles most in sum, or founds a cluster at once. Now and
 then, and when asked, the micro-clusters are grouped: each is linked to its nearest
 (`neighbours`), and the communities of that graph are the clusters (`communities`), which keep
 their names from one grouping to the next (`lineage`). Texts are not kept; a text's cluster is

@@ -40,6 +40,7 @@ def test_memory_stays_within_the_setting():
     for turn in simulate_turns(Scenario(seed=3, turns=3_000)):
         stream.add(turn.text)
         assert len(stream.micros) <= 100
+    stream.refresh()
     micros = stream.micros
     assert max(len(one.terms) for one in micros.micros.values()) <= 32
     assert set(micros.frequency) == {t for one in micros.micros.values() for t in one.terms}
