@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,7 +181,7 @@ def find_clusterer(settings: Settings) -> HostedShards | None:
     Raises
     ------
     EngineError
-        One does not answer, or they belong to another installation.
+        They belong to another installation.
     """
     store = Store.open(settings.store_url)
     try:
@@ -190,9 +191,8 @@ def find_clusterer(settings: Settings) -> HostedShards | None:
     actors = [actor for number in range(dealing.shards) if (actor := _actor(number)) is not None]
     if not actors or len(actors) < dealing.shards:
         return None
-    _check(actors, settings)
-    hosts = _asked([actor.host.remote() for actor in actors])
-    if any(epoch != dealing.epoch for _, epoch, _ in hosts):
+    epochs = _epochs(actors, settings)
+    if epochs != [dealing.epoch] * dealing.shards:
         return None
     return HostedShards(actors=tuple(actors), epoch=dealing.epoch)
 
@@ -222,7 +222,7 @@ def _started(settings: Settings, shards: int, *, rebuild: bool) -> HostedShards:
     import ray
 
     dealt(shards)  # refuses a number that is none, before anything ends
-    _check(_all_actors(), settings)
+    _epochs(_all_actors(), settings)
     retire_clusterer()
     store = Store.open(settings.store_url)
     try:
@@ -283,13 +283,31 @@ def _actor(shard: int) -> Any:
         return None
 
 
-def _check(actors: list[Any], settings: Settings) -> None:
-    for url, _, _ in _asked([actor.host.remote() for actor in actors]):
-        if url != settings.store_url:
-            raise EngineError(
-                "The stream clusterer of this Ray cluster works on another metadata store.",
-                remedy="Give both the same CLOSEDLOOP_STORE, or use another Ray cluster.",
-            )
+def _epochs(actors: list[Any], settings: Settings) -> list[int]:
+    """Return the dealings of the actors that answer; a cluster may remember some that are gone.
+
+    Raises
+    ------
+    EngineError
+        One belongs to another installation.
+    """
+    import ray
+
+    asked = [actor.host.remote() for actor in actors]
+    if not asked:
+        return []
+    ready, _ = ray.wait(asked, num_returns=len(asked), timeout=START_TIMEOUT_S)
+    epochs = []
+    for answer in ready:
+        with suppress(ray.exceptions.RayError):
+            url, epoch, _ = ray.get(answer)
+            if url != settings.store_url:
+                raise EngineError(
+                    "The stream clusterer of this Ray cluster works on another metadata store.",
+                    remedy="Give both the same CLOSEDLOOP_STORE, or use another Ray cluster.",
+                )
+            epochs.append(epoch)
+    return epochs
 
 
 def _asked(answers: list[Any]) -> list[Any]:
