@@ -44,6 +44,8 @@ class Plan:
     # None for calm traffic; each issue is new once.
     issues: tuple[str, ...] = ()
     calm_s: float = 0.0
+    # Part of the dialogues of that time that come: less past makes it harder, and cheaper to run.
+    calm_part: float = 1.0
     every_s: float = 15.0
     burst_s: float = 12.0
     share: float = 0.02
@@ -83,6 +85,7 @@ def burst_plan(seed: int, languages: tuple[str, ...], count: int) -> Plan:
         rate_per_s=670.0,
         issues=issues,
         calm_s=245.0,
+        calm_part=0.25,
         seconds=245.0 + len(issues) * 12.0,
         every_s=12.0,
         burst_s=10.0,
@@ -94,11 +97,17 @@ def arrivals(plan: Plan) -> Iterator[Arrival]:
     end = plan.start + timedelta(seconds=plan.seconds)
     rng = Random(plan.seed)
     due: list[Arrival] = []  # thumbs, in the order of their time
+    calm_end = plan.start + timedelta(seconds=plan.calm_s)
+    left_out: set[str] = set()
     for number, turn in enumerate(simulate_turns(plan.scenario)):
         while due and due[0].event.ts <= turn.ts:
             yield due.pop(0)
         if turn.ts >= end:
             return
+        if turn.turn == 0 and turn.ts < calm_end and rng.random() >= plan.calm_part:
+            left_out.add(turn.dialogue_id)
+        if turn.dialogue_id in left_out:
+            continue
         issue = turn.burst if turn.intent == turn.burst else None
         event = _answered(turn, f"{plan.seed:x}-{number:09x}", plan, rng)
         yield Arrival(event, issue)

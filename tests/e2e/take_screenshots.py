@@ -2,7 +2,8 @@
 
 Usage: python tests/e2e/take_screenshots.py BASE_URL USER PASSWORD OUTDIR
 
-The app must be running and hold what the pictures shall show, such as after ``closedloop demo``.
+The app must be running and hold what the pictures shall show, such as after ``closedloop demo``;
+``python tests/e2e/seed_defence.py HOME`` adds a night of promotion for the Defence page.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def main() -> None:
         _overview(page, given.outdir / "overview.png")
         _annotate(page, given.outdir / "annotate.png")
         _explore(page, given.outdir / "explore.png")
+        _defence(page, given.outdir / "defence.png")
         browser.close()
 
 
@@ -84,6 +86,22 @@ def _explore(page: Any, file: Path) -> None:
     page.set_viewport_size({**_VIEWPORT, "height": 1720})
     _settle(page)
     page.get_by_role("heading", name="Explore").scroll_into_view_if_needed()
+    page.screenshot(path=file)
+
+
+def _defence(page: Any, file: Path) -> None:
+    """Photograph the hottest issue with a rule that was just tried on the last hour."""
+    page.set_viewport_size(_VIEWPORT)
+    page.get_by_test_id("stSidebarNav").get_by_text("Defence", exact=True).click()
+    board = page.get_by_role("listbox", name="Issues")
+    nothing = page.get_by_text("Nothing rises beyond what is usual.")
+    board.or_(nothing).first.wait_for()
+    if nothing.is_visible():
+        print("no issue: python tests/e2e/seed_defence.py HOME")
+        return
+    page.get_by_text("In the last hour it would match").wait_for()
+    page.set_viewport_size({"width": 1440, "height": 1240})
+    _settle(page)
     page.screenshot(path=file)
 
 

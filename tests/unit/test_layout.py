@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).parents[2]
 ROOTS = ("platform", "actors", "serve", "ui")
 ENGINE_MODULES = {"ray", "streamlit", "pyspark", "mlflow", "deltalake", "polars", "typer"}
 # A script that is run by path puts its folder first on sys.path.
-SCRIPT_FOLDERS = ("benchmarks", "ui/closedloop/ui/app", "ui/closedloop/ui/app/pages")
+SCRIPT_FOLDERS = ("benchmarks", "ui/closedloop/ui/app", "ui/closedloop/ui/app/views")
 
 
 def portion_files() -> list[str]:

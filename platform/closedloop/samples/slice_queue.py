@@ -85,7 +85,7 @@ def send_slice(
         )
     tenant, _, _ = model.partition(".")
     ours = And(all_of=(In(field="tenant", values=(tenant,)), where))
-    pool = Pool(sampling, known=_known(lake, queue, model))
+    pool = Pool(sampling, known=known_texts(lake, queue, model))
     columns = list(dict.fromkeys((*_COLUMNS, *([sampling.by] if sampling.by else []))))
     days = cube.days
     for place, day in enumerate(days):
@@ -98,7 +98,7 @@ def send_slice(
     return Sent(sent=sent, known=pool.known, turns=pool.turns)
 
 
-def _known(lake: Lake, queue: AnnotationQueue, model: str) -> list[str]:
+def known_texts(lake: Lake, queue: AnnotationQueue, model: str) -> list[str]:
     """Return the folded texts that this model has labels or tasks for."""
     labels = lake.read("labels", columns=["model", "text"])
     labelled = labels.filter(pc.equal(labels["model"], model))["text"]

@@ -18,6 +18,7 @@ from closedloop.data.cube.declaration import DEFAULT, CubeDeclaration
 from closedloop.data.cube.refresh import refresh
 from closedloop.data.interaction import SCHEMA
 from closedloop.data.lake import Lake
+from closedloop.defence.issues.sighting import Sighting, TypicalText
 from closedloop.ui.cli.main import main
 
 FIRST = datetime(2026, 10, 1, tzinfo=UTC)
@@ -101,3 +102,50 @@ def closedloop(
         return int(ended.value.code or 0), shown.getvalue() + said.out + said.err
 
     return run
+
+
+@pytest.fixture
+def sighting() -> Callable[..., Sighting]:
+    """Makes sightings that differ from a usual one in what is named."""
+
+    def make(cluster: int = 1, **changes: Any) -> Sighting:
+        said = [
+            ("The coupon fails at checkout", "e1"),
+            ("my coupon is not valid", "e2"),
+            ("优惠券不能用", "e3"),
+        ]
+        texts = tuple(
+            TypicalText(
+                text=text,
+                event_id=event_id,
+                at=990.0,
+                channel="app",
+                answer="greeting",
+                model="shop.intent.main",
+            )
+            for text, event_id in said
+        )
+        values: dict[str, Any] = {
+            "tenant": "shop",
+            "cluster": cluster,
+            "began_at": 900.0,
+            "seen_at": 1_000.0,
+            "texts": 60,
+            "window_s": 60.0,
+            "rate_per_min": 40.0,
+            "expected_per_min": 2.0,
+            "surprise": 12.0,
+            "false_alarms_per_day": 0.001,
+            "novelty": 0.9,
+            "channels": {"app": 40, "web": 20},
+            "models": {"shop.intent.main": 60},
+            "intents": {"greeting": 60},
+            "terms": ("coupon", "fails", "valid"),
+            "typical": texts,
+            "samples": texts,
+            "micros": (cluster * 10, cluster * 10 + 1),
+            "series": (0, 1, 40),
+        }
+        return Sighting(**{**values, **changes})
+
+    return make

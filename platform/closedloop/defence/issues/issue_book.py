@@ -115,12 +115,25 @@ class IssueBook:
     # What people look at.
 
     def board(
-        self, *, tenant: str | None = None, states: Sequence[IssueState] = (IssueState.OPEN,)
+        self,
+        *,
+        tenant: str | None = None,
+        states: Sequence[IssueState] = (IssueState.OPEN,),
+        closed_since: float = 0.0,
     ) -> list[Issue]:
-        """Return issues in these states, the hottest first, without their samples."""
+        """Return issues in these states, the hottest first, without their samples.
+
+        Parameters
+        ----------
+        closed_since : float
+            Resolved and merged ones are left out that nobody touched since, in Unix seconds.
+        """
         wanted = sa.select(*BOARD_COLUMNS).where(issue.c.state.in_([s.value for s in states]))
         if tenant is not None:
             wanted = wanted.where(issue.c.tenant == tenant)
+        if closed_since:
+            live = issue.c.state.in_([IssueState.OPEN.value, IssueState.SNOOZED.value])
+            wanted = wanted.where(sa.or_(live, issue.c.changed_at >= closed_since))
         with self._store.read() as connection:
             found = [issue_of(row) for row in connection.execute(wanted)]
         return sorted(found, key=lambda one: (-one.sighting.heat, -one.sighting.seen_at, one.id))

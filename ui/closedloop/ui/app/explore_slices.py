@@ -72,7 +72,7 @@ def _show_notice() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.success(literal(said), icon=":material/check:")
         if tasks:
-            from closedloop.ui.app.pages import annotate
+            from closedloop.ui.app.views import annotate
 
             st.page_link(
                 st.Page(annotate.page, title="Annotate", url_path="annotate"),

@@ -1,6 +1,7 @@
 """The Streamlit app's entry: who is there, and which pages are open to them.
 
-Run by ``streamlit run``; see `launch.app_command`.
+Run by ``streamlit run``; see `launch.app_command`. The pages are in ``views``: a folder ``pages``
+beside this file would make Streamlit run a page alone where a link leads to it first.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import streamlit as st
 from closedloop.core.errors import ClosedLoopError
 from closedloop.core.identity import User
 from closedloop.ui.app.markdown_text import literal
-from closedloop.ui.app.pages import annotate, explore, login, overview
 from closedloop.ui.app.services import (
     Services,
     current_user,
@@ -20,6 +20,7 @@ from closedloop.ui.app.services import (
     services,
     sign_out,
 )
+from closedloop.ui.app.views import annotate, defence, explore, login, overview
 
 # A file of our own: named icons and emoji would be fetched from the internet.
 _ICON = Path(__file__).with_name("icon.svg")
@@ -49,7 +50,10 @@ def _doors() -> list[st.Page]:
     """Return the log-in page under every page's address, which then stays for after it."""
     return [
         st.Page(login.page, title="Log in", default=True),
-        *(st.Page(login.page, title="Log in", url_path=path) for path in ("annotate", "explore")),
+        *(
+            st.Page(login.page, title="Log in", url_path=path)
+            for path in ("annotate", "defence", "explore")
+        ),
     ]
 
 
@@ -64,6 +68,7 @@ def _pages(user: User) -> list[st.Page]:
             default=True,
         ),
         st.Page(annotate.page, title="Annotate", icon=":material/label:", url_path="annotate"),
+        st.Page(defence.page, title="Defence", icon=":material/shield:", url_path="defence"),
     ]
     if is_engineer(user):
         pages.append(

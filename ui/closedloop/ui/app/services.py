@@ -9,7 +9,12 @@ import streamlit as st
 from closedloop.core.identity import Identities, Role, User
 from closedloop.core.settings import Settings
 from closedloop.core.store import Store
+from closedloop.defence.issues.issue_book import IssueBook
+from closedloop.defence.rules.rule_book import RuleBook
 from closedloop.samples.annotation import AnnotationQueue
+from closedloop.ui.app.defence_board import BoardSnapshots
+from closedloop.ui.app.defence_repairs import Repairs
+from closedloop.ui.app.defence_retirement import Retirement
 from closedloop.ui.app.labels import ServedLabels
 from closedloop.ui.app.login_guard import LoginGuard
 from closedloop.ui.app.queue_route import QueueRoute
@@ -29,6 +34,11 @@ class Services:
     route: QueueRoute
     guard: LoginGuard
     served_labels: ServedLabels
+    issues: IssueBook
+    board: BoardSnapshots
+    rules: RuleBook
+    repairs: Repairs
+    retirement: Retirement
 
 
 @st.cache_resource(show_spinner="Opening the store …")
@@ -36,14 +46,20 @@ def services() -> Services:
     """Return the shared services; the settings come from the environment."""
     settings = Settings()
     store = Store.open(settings.store_url)
+    issues, runs = IssueBook(store), RunRecords(store)
     return Services(
         settings=settings,
         store=store,
         identities=Identities(store),
-        runs=RunRecords(store),
+        runs=runs,
         route=QueueRoute(settings, AnnotationQueue(store)),
         guard=LoginGuard(),
         served_labels=ServedLabels(settings),
+        issues=issues,
+        board=BoardSnapshots(issues),
+        rules=RuleBook(store),
+        repairs=Repairs(settings, runs),
+        retirement=Retirement(settings, store),
     )
 
 
