@@ -54,7 +54,7 @@ WINDOWS = (
     Window(3600.0, 60, False, 60, 0.25),
 )
 SHAPE = 0.5  # Jeffreys' prior of a Poisson rate
-_HOURLY = 20.0  # texts that "this hour is as any" is worth
+_HOURLY = 5.0  # texts that "this hour is as any" is worth
 _FIRST_MINUTES = 2  # of a stream, when dialogues have only begun, are no baseline
 _EDGE_S = 600.0  # near the end of an hour the next one's factor counts too
 

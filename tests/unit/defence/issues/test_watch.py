@@ -58,7 +58,7 @@ def test_a_burst_stays_an_issue_while_it_lasts(make_traffic):
 def test_a_nightly_peak_that_is_known_is_no_issue(make_traffic):
     traffic = make_traffic(seed=3)
     day = dict.fromkeys(("parcel", "refund", "invoice", "password"), 2.0)
-    for _ in range(4):
+    for _ in range(3):
         traffic.flow(21 * 3600, day)
         traffic.flow(3600, {**day, "live": 2.0})
         traffic.flow(2 * 3600, day)
