@@ -34,6 +34,7 @@ import os, signal, sys
 from closedloop.core.settings import Settings
 from closedloop.data.event_log.sqlite import SqliteEventLog
 from closedloop.defence.checkpoint import SlotFiles
+from closedloop.defence.board_turns import Looking
 from closedloop.defence.clusterer import ClustererSettings
 from closedloop.defence.issues.issue_board import IssueBoard
 from closedloop.defence.issues.issue_book import IssueBook
@@ -79,7 +80,9 @@ def work(line):
         epoch=epoch,
         watching=issue_watching(),
         board=lambda store: IssueBoard(IssueBook(store)),
-        work=ClustererSettings(page_events=40, checkpoint_events=300, board_pause_s=0.05),
+        work=ClustererSettings(
+            page_events=40, checkpoint_events=300, looking=Looking(pause_s=0.05)
+        ),
         pace=Pace(idle_s=0.01, checkpoint_s=0.05, recent_s=0.03, report_s=0.05),
         tell=lambda figures: say("figures", figures.lag_events, figures.problem or "well"),
     )

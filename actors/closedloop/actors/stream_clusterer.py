@@ -11,107 +11,24 @@ The files are below ``CLOSEDLOOP_HOME``, so that every shard runs on the node th
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from closedloop.actors.hosted_shard import HostedShard, actor_name
 from closedloop.core.errors import EngineError
 from closedloop.core.settings import Settings
 from closedloop.core.store import Store
 from closedloop.data.event_log.opening import open_event_log
-from closedloop.defence.alerts.alerting import LiveAlerts
 from closedloop.defence.checkpoint import SlotFiles
-from closedloop.defence.issues.issue_board import IssueBoard
-from closedloop.defence.issues.issue_book import IssueBook
-from closedloop.defence.issues.watching import issue_watching
 from closedloop.defence.recent_traffic import RecentTraffic
 from closedloop.defence.shard_figures import ShardFigures
-from closedloop.defence.shard_run import ShardRun
 from closedloop.defence.shards import Shards
 from closedloop.defence.slots import dealt
 
 NAMESPACE = "closedloop"
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60.0
-_GAUGES = {
-    "lag_events": "Events in the log that the shard has not read.",
-    "lag_s": "Seconds since the shard was at the end of the log.",
-    "events_per_s": "Events read a second.",
-    "memory_bytes": "Memory of the shard's process.",
-    "checkpoints": "Checkpoints since the process started.",
-    "checkpoint_s": "Seconds that the last checkpoint took.",
-    "tenants": "Tenants of the shard.",
-    "clusters": "Clusters of the tenants in memory.",
-    "missed": "Events that the log removed before they were read.",
-    "restarts": "Failures since the process started.",
-}
-
-
-def actor_name(shard: int) -> str:
-    """Return the name of a shard's actor."""
-    return f"stream-clusterer-{shard}"
-
-
-class HostedShard:
-    """What runs inside an actor: a shard in a thread, and answers about it.
-
-    Parameters
-    ----------
-    environment : mapping
-        `Settings.environment` of the installation.
-    shard, epoch : int
-        Its number, and the dealing that it belongs to.
-    """
-
-    def __init__(self, environment: Mapping[str, str], shard: int, epoch: int) -> None:
-        self._settings = settings_of(environment)
-        self._epoch = epoch
-        self._gauges = _gauges(shard)
-        self._run = ShardRun(
-            self._settings,
-            shard=shard,
-            epoch=epoch,
-            watching=issue_watching(),
-            board=self._board,
-            tell=self._measure,
-        )
-        self._thread = threading.Thread(target=self._run.run, name=actor_name(shard), daemon=True)
-        self._thread.start()
-        self._ended = threading.Event()
-        if shard == 0:  # one sends all there are
-            threading.Thread(target=self._deliver, name="alerts", daemon=True).start()
-
-    def host(self) -> tuple[str, int, int]:
-        """Return the store's URL, the dealing's epoch and this process's id."""
-        return self._settings.store_url, self._epoch, os.getpid()
-
-    def figures(self) -> ShardFigures:
-        """Return how the shard stands."""
-        return self._run.figures
-
-    def stop(self, timeout_s: float) -> bool:
-        """Save and end; return whether that was done in time."""
-        self._run.stop()
-        self._ended.set()
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def _board(self, store: Store) -> IssueBoard:
-        alerts = LiveAlerts(self._settings, store)
-        return IssueBoard(IssueBook(store), raise_for=alerts.raise_for)
-
-    def _deliver(self) -> None:
-        store = Store(self._settings.store_url)
-        try:
-            LiveAlerts(self._settings, store).deliver_until(self._ended)
-        finally:
-            store.close()
-
-    def _measure(self, figures: ShardFigures) -> None:
-        for name, gauge in self._gauges.items():
-            gauge.set(getattr(figures, name))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,7 +97,7 @@ def find_clusterer(settings: Settings) -> HostedShards | None:
     Raises
     ------
     EngineError
-        One does not answer, or they belong to another installation.
+        They belong to another installation.
     """
     store = Store.open(settings.store_url)
     try:
@@ -190,9 +107,8 @@ def find_clusterer(settings: Settings) -> HostedShards | None:
     actors = [actor for number in range(dealing.shards) if (actor := _actor(number)) is not None]
     if not actors or len(actors) < dealing.shards:
         return None
-    _check(actors, settings)
-    hosts = _asked([actor.host.remote() for actor in actors])
-    if any(epoch != dealing.epoch for _, epoch, _ in hosts):
+    epochs = _epochs(actors, settings)
+    if epochs != [dealing.epoch] * dealing.shards:
         return None
     return HostedShards(actors=tuple(actors), epoch=dealing.epoch)
 
@@ -210,19 +126,11 @@ def retire_clusterer() -> None:
         ray.kill(actor, no_restart=True)
 
 
-def settings_of(environment: Mapping[str, str]) -> Settings:
-    """Return the settings that `Settings.environment` told."""
-    prefix = "CLOSEDLOOP_"
-    return Settings.model_validate(
-        {name.removeprefix(prefix).lower(): value for name, value in environment.items()}
-    )
-
-
 def _started(settings: Settings, shards: int, *, rebuild: bool) -> HostedShards:
     import ray
 
     dealt(shards)  # refuses a number that is none, before anything ends
-    _check(_all_actors(), settings)
+    _epochs(_all_actors(), settings)
     retire_clusterer()
     store = Store.open(settings.store_url)
     try:
@@ -283,13 +191,31 @@ def _actor(shard: int) -> Any:
         return None
 
 
-def _check(actors: list[Any], settings: Settings) -> None:
-    for url, _, _ in _asked([actor.host.remote() for actor in actors]):
-        if url != settings.store_url:
-            raise EngineError(
-                "The stream clusterer of this Ray cluster works on another metadata store.",
-                remedy="Give both the same CLOSEDLOOP_STORE, or use another Ray cluster.",
-            )
+def _epochs(actors: list[Any], settings: Settings) -> list[int]:
+    """Return the dealings of the actors that answer; a cluster may remember some that are gone.
+
+    Raises
+    ------
+    EngineError
+        One belongs to another installation.
+    """
+    import ray
+
+    asked = [actor.host.remote() for actor in actors]
+    if not asked:
+        return []
+    ready, _ = ray.wait(asked, num_returns=len(asked), timeout=START_TIMEOUT_S)
+    epochs = []
+    for answer in ready:
+        with suppress(ray.exceptions.RayError):
+            url, epoch, _ = ray.get(answer)
+            if url != settings.store_url:
+                raise EngineError(
+                    "The stream clusterer of this Ray cluster works on another metadata store.",
+                    remedy="Give both the same CLOSEDLOOP_STORE, or use another Ray cluster.",
+                )
+            epochs.append(epoch)
+    return epochs
 
 
 def _asked(answers: list[Any]) -> list[Any]:
@@ -302,14 +228,3 @@ def _asked(answers: list[Any]) -> list[Any]:
             f"A shard of the stream clusterer did not answer: {str(error).splitlines()[0]}",
             remedy="See 'closedloop defence status'; 'closedloop up' starts it again.",
         ) from error
-
-
-def _gauges(shard: int) -> dict[str, Any]:
-    from ray.util.metrics import Gauge
-
-    gauges = {}
-    for name, told in _GAUGES.items():
-        gauge = Gauge(f"closedloop_clusterer_{name}", description=told, tag_keys=("shard",))
-        gauge.set_default_tags({"shard": str(shard)})
-        gauges[name] = gauge
-    return gauges

@@ -15,17 +15,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Protocol
 
 from closedloop.core.errors import Conflict
 from closedloop.data.event_log.protocol import EventLog, Page, Position
+from closedloop.defence.board_turns import BoardTurns, Looking
 from closedloop.defence.checkpoint import SlotFiles, farthest, least
 from closedloop.defence.recent_traffic import RecentTraffic, RecentWriter
 from closedloop.defence.slot import Slot
 from closedloop.defence.slots import slot_of
 from closedloop.defence.stream_clusters import StreamSettings
-from closedloop.defence.tenant_stream import TenantStream, W, Watching
+from closedloop.defence.tenant_stream import W, Watching
 
 if TYPE_CHECKING:
     from closedloop.defence.issues.sighting import Sighting
@@ -58,13 +59,7 @@ class ClustererSettings:
     # event of theirs comes. One tenant is there whatever its size.
     most_tenants: int = 500
     most_micros: int = 60_000
-    # Part of the time that looking for issues may take, and most of it at once.
-    board_share: float = 0.1
-    board_turn_s: float = 0.1
-    # Between two looks at one tenant.
-    board_pause_s: float = 1.0
-    # Time without events for which a tenant's issues are still looked at.
-    board_quiet_s: float = 3_600.0
+    looking: Looking = field(default_factory=Looking)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,7 +130,6 @@ class Clusterer(Generic[W]):
         self._recent = RecentWriter(recent) if recent else None
         self._fenced = held
         self._settings = settings or ClustererSettings()
-        self._clock = clock
         with held():
             files.sweep(slots)
         positions = files.positions()
@@ -158,10 +152,9 @@ class Clusterer(Generic[W]):
         self.checkpoint_s = 0.0  # the last one took
         self._at_end = False
         self._told: dict[str, set[int]] = {}
-        self._look_at: dict[str, float] = {}
-        self._look_again = 0.0
-        # Tenants to look at; one may have been saved, and its issues not told.
-        self._fresh = self._of_late()
+        # A tenant of before may have been saved, and its issues not told.
+        latest = {n: at for slot in self._slots.values() for n, at in slot.tenants.items()}
+        self._turns = BoardTurns(self._settings.looking, latest, clock=clock)
 
     @property
     def changed(self) -> int:
@@ -187,7 +180,7 @@ class Clusterer(Generic[W]):
             placement = slot.take(logged)
             if placement is not None:
                 self._texts += 1
-                self._fresh.add(logged.event.tenant)
+                self._turns.changed(logged.event.tenant)
                 if self._recent:
                     self._recent.add(logged, placement)
         self._at = page.next
@@ -222,16 +215,12 @@ class Clusterer(Generic[W]):
 
     def tell(self) -> None:
         """Look at tenants that are due and tell the board of their issues."""
-        if self._board is None or time.perf_counter() < self._look_again:
+        if self._board is None:
             return
-        begun = time.perf_counter()
-        for name in self._to_look_at():
-            self._look(name, self._board)
-            if time.perf_counter() - begun >= self._settings.board_turn_s:
-                break
+        with self._turns.turn() as due:
+            for name in due:
+                self._look(name, self._board)
         self._make_room()
-        spent_s = time.perf_counter() - begun
-        self._look_again = begun + spent_s / self._settings.board_share
 
     def flush_recent(self) -> None:
         """Write the texts that previews have not seen yet."""
@@ -260,37 +249,12 @@ class Clusterer(Generic[W]):
         with self._fenced():
             slot.save(made)
 
-    def _of_late(self) -> set[str]:
-        latest = {n: at for slot in self._slots.values() for n, at in slot.tenants.items()}
-        since = max(latest.values(), default=0.0) - self._settings.board_quiet_s
-        newest = sorted(latest, key=lambda name: -latest[name])[: self._settings.most_tenants]
-        return {name for name in newest if latest[name] >= since}
-
-    def _to_look_at(self) -> list[str]:
-        """Return tenants whose issues may have changed, those longest not looked at first."""
-        now, settings = self._clock(), self._settings
-        due = {
-            name
-            for name, at in self._look_at.items()
-            if name in self._fresh or now - at >= 10 * settings.board_pause_s
-        }
-        due |= {name for name in self._fresh if name not in self._look_at}
-        return sorted(
-            (n for n in due if now - self._look_at.get(n, 0.0) >= settings.board_pause_s),
-            key=lambda name: self._look_at.get(name, 0.0),
-        )
-
     def _look(self, name: str, board: Board) -> None:
         slot = self._slots[slot_of(name)]
         tenant = slot.tenant(name)
-        now = self._clock()
-        self._look_at[name] = now
-        self._fresh.discard(name)
+        at = self._turns.looked(name, tenant.latest)
         known, parts = board.known(name), board.parts(name)
-        at = self._reading_time(tenant, now)
         found = tenant.watch.sightings(tenant.stream, now=at, known=known, parts=parts)
-        if not 0 <= now - tenant.latest < self._settings.board_quiet_s:
-            del self._look_at[name]  # until its next text
         if not found:
             return
         names = {each for sighting in found for each in (sighting.cluster, *sighting.absorbed)}
@@ -301,11 +265,6 @@ class Clusterer(Generic[W]):
             pass  # the board takes turns of its own, and hears the same twice
         board.tell(name, found, now=at)
         self._told[name] = names
-
-    def _reading_time(self, tenant: TenantStream[W], now: float) -> float:
-        """Return the time at which rates are looked at: now, where the traffic is of now."""
-        live = 0 <= now - tenant.latest < self._settings.board_quiet_s
-        return now if live else tenant.latest
 
     def _make_room(self) -> None:
         """Let go of tenants that were quiet longest, where those in memory are too many."""

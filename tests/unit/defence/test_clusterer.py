@@ -12,6 +12,7 @@ from closedloop.data.event import Event, Kind
 from closedloop.data.event_log.opening import open_event_log
 from closedloop.data.event_log.protocol import Retention
 from closedloop.data.event_log.sqlite import SqliteEventLog
+from closedloop.defence.board_turns import Looking
 from closedloop.defence.checkpoint import SlotFiles
 from closedloop.defence.cluster_state import load
 from closedloop.defence.clusterer import CONSUMER, Clusterer, ClustererSettings
@@ -183,7 +184,7 @@ class Shard:
             board=self.board,
             recent=recent,
             settings=ClustererSettings(
-                page_events=70, board_pause_s=0.0, board_turn_s=60.0, board_share=1.0, **more
+                page_events=70, looking=Looking(pause_s=0.0, turn_s=60.0, share=1.0), **more
             ),
             stream=SMALL,
         )
