@@ -1,9 +1,10 @@
-"""Keyword rules measured: how soon every replica obeys a new one, and what 10,000 cost a request.
+"""Rules and issues measured: how soon a rule is obeyed, how soon a new issue is on the board.
 
     python benchmarks/defence.py --json defence.json [--models 300 --rules 10000] [--quick]
 
 The rules are of all tenants and are made of words that customers write, so that texts bring up
 many of them. A rule is live from the first answer behind which no replica answers without it.
+What 10,000 rules cost a request is measured as well. Issues: see `defence_issues.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import defence_issues
 import httpx
 import numpy as np
 from serving_models import pipelines, texts
@@ -58,6 +60,7 @@ def main() -> None:
     asked = texts(options.seed)
     drafts = made_rules(asked, options.rules, seed=options.seed)
     figures = cost(drafts, asked) | live(options, drafts, asked)
+    figures |= defence_issues.figures(options.seed, quick=options.quick)
     figures |= {
         "models": options.models,
         "replicas": options.replicas,

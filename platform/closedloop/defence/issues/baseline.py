@@ -10,7 +10,8 @@ no growth. Two pasts are asked, and the one that expects more counts:
 A unit that is younger than a past says nothing about it. One that is younger than both is a
 *newborn*: it was not met among the T texts before, so its part is about 1/T (Gamma-Poisson, shape
 1/2 and one text); how large T really is, is learnt from how large newborns get in calm traffic
-(empirical Bayes). With no past at all, T is nothing, and nothing is surprising.
+(empirical Bayes). With no past at all, T is nothing, and nothing is surprising: for the first four
+minutes of a stream.
 
 References
 ----------
@@ -54,6 +55,7 @@ WINDOWS = (
 )
 SHAPE = 0.5  # Jeffreys' prior of a Poisson rate
 _HOURLY = 20.0  # texts that "this hour is as any" is worth
+_FIRST_MINUTES = 2  # of a stream, when dialogues have only begun, are no baseline
 _EDGE_S = 600.0  # near the end of an hour the next one's factor counts too
 
 
@@ -93,7 +95,8 @@ def outlook(tally: Tally, window: Window, now: float, factors: Floats | None) ->
         counts, texts = tally.minutes[rows].sum(axis=0), int(tally.minutes_all[rows].sum())
         began = (minute - window.rows) * MINUTE_S
     newest = minute - 1 - window.guard
-    rows = tally.minute_rows(minute - MINUTES + 1, newest)
+    oldest = max(minute - MINUTES + 1, int(tally.first // MINUTE_S) + _FIRST_MINUTES)
+    rows = tally.minute_rows(oldest, newest)
     known = tally.minutes[rows].sum(axis=0).astype(np.float64)
     exposure = _since(tally, rows, minute)
     expected = np.zeros(len(known))

@@ -145,9 +145,9 @@ def _leading(
     found: dict[str, float] = {}
     whole = words.get(_ALL, 0.0)
     for term, weight in words.items():
-        if weight >= _LEADING * whole and (rise := rising.get(checksum(term))) is not None:
-            if rise.excess >= _MATCH * excess * weight / whole:
-                found[term] = math.sqrt(weight / whole * rise.surprise)
+        rise = rising.get(checksum(term)) if weight >= _LEADING * whole else None
+        if rise is not None and rise.excess >= _MATCH * excess * weight / whole:
+            found[term] = math.sqrt(weight / whole * rise.surprise)
     found.pop(_ALL, None)
     return found
 

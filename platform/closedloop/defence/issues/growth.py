@@ -146,7 +146,7 @@ def _summed(seen: Outlook, rests: Mask, groups: Whole, count: int) -> Outlook:
     """
 
     def total(values: Floats) -> Floats:
-        return np.bincount(groups, weights=values, minlength=count)
+        return np.bincount(groups, weights=values, minlength=count).astype(np.float64)
 
     fresh_texts = float(seen.counts[seen.newborn].sum())
     churn = fresh_texts / max(1.0, seen.texts - fresh_texts)

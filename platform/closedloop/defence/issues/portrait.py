@@ -54,12 +54,12 @@ def course(tally: Tally, slots: Sequence[int], now: float, usual_per_min: float)
     if first == 0:
         texts = max(texts, int(tally.total[slots].sum()))
     if first >= _SERIES - 2:  # known to 5 s
-        for number in range(int(now // FINE_S) - FINE + 1, int(now // FINE_S) + 1):
+        newest = int(now // FINE_S)
+        for number in range(max(newest - FINE + 1, int(began // FINE_S)), newest + 1):
             row = number % FINE
-            if tally.fine_at[row] == number and number * FINE_S >= began:
-                if tally.fine[row, slots].any():
-                    began = number * FINE_S
-                    break
+            if tally.fine_at[row] == number and tally.fine[row, slots].any():
+                began = number * FINE_S
+                break
     return Course(began, texts, tuple(series))
 
 

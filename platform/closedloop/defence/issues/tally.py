@@ -11,7 +11,7 @@ as forgetting a minute, is one step over contiguous memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -111,19 +111,16 @@ class Tally:
         self.homes[slot] = home
         self._add(slot, at)
 
-    def count_all(self, names: Iterable[int], at: float) -> None:
+    def count_all(self, names: Sequence[int], at: float) -> None:
         """Count a text under several different names."""
         held = self.slots
-        slots = []
-        for name in names:
-            slot = held.get(name)
-            if slot is None:
-                if not self.free:
-                    self._widen()  # may drop one of the names before
-                    return self.count_all(names, at)
-                slot = self._found(name, int(at // MINUTE_S))
-            slots.append(slot)
-        self._add(slots, at)
+        fresh = [name for name in names if name not in held]
+        while len(self.free) < len(fresh):
+            self._widen()
+            fresh = [name for name in names if name not in held]  # room may be made of some
+        for name in fresh:
+            self._found(name, int(at // MINUTE_S))
+        self._add([held[name] for name in names], at)
 
     def _add(self, slots: int | list[int], at: float) -> None:
         self.texts += 1
@@ -192,9 +189,10 @@ class Tally:
         return slot
 
     def _widen(self) -> None:
-        used, size = len(self.slots), len(self.ids)
-        if used < size:  # of the first columns some have not been given out
-            self.free = list(range(size - 1, used - 1, -1))
+        """Make columns free: new ones up to the limit, then those of what makes room."""
+        size = len(self.ids)
+        if not self.slots and not self.free:
+            self.free = list(range(size - 1, -1, -1))
         elif size < self.limit:
             more = min(size, self.limit - size)
             for name in self._columns:
@@ -202,7 +200,7 @@ class Tally:
                 nothing = NOBODY if name == "ids" else 0
                 room = np.full((*held.shape[:-1], more), nothing, held.dtype)
                 setattr(self, name, np.concatenate([held, room], axis=-1))
-            self.free = list(range(size + more - 1, size - 1, -1))
+            self.free = [*range(size + more - 1, size - 1, -1), *self.free]
         else:
             self._make_room()
 
@@ -211,8 +209,8 @@ class Tally:
         size = len(self.ids)
         stay = self.last + np.minimum(_STAY * self.total, self.texts // 2)
         order = np.lexsort((self.ids, stay))
-        rests = self.rests
-        leaving = order[~rests[order]][: max(1, size // 8)]
+        live, rests = self.live, self.rests
+        leaving = order[live[order]][: max(1, size // 8)]
         spent = order[rests[order]][: max(0, int(rests.sum()) - size // 4)]
         folded: dict[int, list[int]] = {}
         for slot in leaving.tolist():

@@ -37,6 +37,7 @@ _REPEAT_S = 600.0  # within it a user counts once a micro-cluster, and
 _MOST_OF_ONE = 3  # times in all
 _SHOWN_S = 600.0  # window of what does not rise
 _FLOOR = 300.0
+_DESCRIBED = 500  # micro-clusters whose texts are looked at, those with the most texts
 
 
 class IssueWatch:
@@ -141,6 +142,8 @@ class IssueWatch:
         list of Sighting
             The most surprising first, then what does not rise.
         """
+        if not self.tally.texts:
+            return []
         clusters = self._clusters(stream, parts or {})
         alarms = self.settings.alarms_per_day
         growth = self.model.rising(self.tally, now, clusters, alarms=alarms)
@@ -262,7 +265,7 @@ class IssueWatch:
         usual = float(expected.sum()) * per_min
         went = course(tally, swell.slots, now, usual)
         fresh = float(counts[seen.newborn[slots]].sum()) / max(1.0, float(counts.sum()))
-        about = portrait(self.evidence, self.known, stream, micros, fresh)
+        about = portrait(self.evidence, self.known, stream, micros[:_DESCRIBED], fresh)
         alarms = self.settings.alarms_per_day
         return Sighting(
             tenant=self.tenant,

@@ -41,9 +41,9 @@ class WatchSettings:
     intent_terms: int = 128
 
     def __post_init__(self) -> None:
-        counts = (self.least_texts, self.least_users, self.texts_each, self.recent_users)
-        counts += (self.recent_events, self.intents, self.intent_terms)
-        if min(counts) < 1 or min(self.micros, self.terms) < 256:
+        counts = (self.least_texts, self.least_users, self.texts_each)
+        bounds = (self.recent_users, self.recent_events, self.intents, self.intent_terms)
+        if min(*counts, *bounds) < 1 or min(self.micros, self.terms) < 256:
             raise InputError(
                 f"These settings cannot watch a stream: {self}.",
                 remedy="Give counts of 1 or more, and 256 or more micro-clusters and words.",

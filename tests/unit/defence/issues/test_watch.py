@@ -60,12 +60,12 @@ def test_a_nightly_peak_that_is_known_is_no_issue(make_traffic):
     day = dict.fromkeys(("parcel", "refund", "invoice", "password"), 2.0)
     for _ in range(4):
         traffic.flow(21 * 3600, day)
-        traffic.flow(3600, {**day, "live": 4.0})
+        traffic.flow(3600, {**day, "live": 2.0})
         traffic.flow(2 * 3600, day)
     traffic.flow(21 * 3600, day)
     found = []
     for _ in range(12):
-        traffic.flow(300, {**day, "live": 4.0})
+        traffic.flow(300, {**day, "live": 2.0})
         found += traffic.rising()
     assert found == []
 
