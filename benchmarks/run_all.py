@@ -33,6 +33,7 @@ def main() -> None:
         "etl": [],
         "cube": [],
         "serving": [],
+        "serving_multiplexed": [],
         "defence": [],
         "loop": loop,
         "stream_clustering": ["--data", str(titles)],

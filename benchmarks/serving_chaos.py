@@ -3,18 +3,19 @@
     python benchmarks/serving_chaos.py --json chaos.json [--quick]
 
 The platform is the real one, with two replicas behind HAProxy. For each victim (a replica,
-HAProxy, the keeper that starts it again, Serve's controller) requests go out at a fixed rate for a
-while, whether earlier ones were answered or not, and after a third of it the victim is killed.
-Half of the requests are sent once, by a bare HTTP client; half by `closedloop.serve.client`, which
-comes back.
+HAProxy, the keeper that starts it again, Serve's controller, Ray's GCS) requests go out at a fixed
+rate for a while, whether earlier ones were answered or not, and after a third of it the victim is
+killed. Half of the requests are sent once, by a bare HTTP client; half by
+`closedloop.serve.client`, which comes back.
 
 availability   share of the requests sent once that got an answer, by victim
 with_retries   share of the client's calls that did
 recovery_s     from the kill to the last request sent once that failed; 0 where none did
 replaced_s     from the kill to the moment another process had the victim's place
 
-The head's GCS is not among the victims: Ray goes on without it only where it keeps its state in
-Redis, which an embedded cluster does not have.
+The GCS keeps the cluster's state in a Redis of the benchmark's own where `redis-server` is
+installed, else in a RocksDB; its ``replaced_s`` ends when an actor that is asked for at once has
+answered.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ import argparse
 import asyncio
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -40,7 +43,7 @@ from serving_models import pipelines
 from closedloop.actors.cluster import ray_cluster
 from closedloop.core.errors import ClosedLoopError
 from closedloop.core.identity import Identities
-from closedloop.core.ports import free_port
+from closedloop.core.ports import free_port, port_is_free
 from closedloop.core.settings import Settings
 from closedloop.core.store import Store
 from closedloop.models.artifacts import LEAN_FILE
@@ -59,6 +62,7 @@ VICTIMS = {
     "haproxy": "/haproxy.cfg.",
     "keeper": "/ingress_keeper.py",
     "controller": "ray::ServeController",
+    "gcs": "/gcs_server ",
 }
 _TEXT = "where is my parcel"
 _TIMEOUT_S = 10.0
@@ -104,6 +108,7 @@ def main() -> None:
     figures |= {
         "seconds": options.seconds,
         "rps": options.rps,
+        "gcs_state": "redis" if shutil.which("redis-server") else "rocksdb",
         "cores": os.cpu_count(),
         "python": sys.version.split()[0],
         "versions": {name: version(name) for name in ("ray", "httpx")},
@@ -133,7 +138,7 @@ async def _attack(
         httpx.AsyncClient(
             base_url=url, headers=headers, trust_env=False, timeout=_TIMEOUT_S
         ) as bare,
-        AsyncClient(url, key, attempts=20) as client,
+        AsyncClient(url, key) as client,
     ):
 
         async def ask_once() -> str:
@@ -179,8 +184,21 @@ async def _kill(victim: str, before: set[int], at: float) -> tuple[float, float]
         await asyncio.sleep(0.1)
         now = set(await asyncio.to_thread(processes, VICTIMS[victim]))
         if len(now) >= len(before) and now != before:
+            if victim == "gcs":
+                await asyncio.to_thread(_new_actor)
             return killed_at, time.monotonic()
     sys.exit(f"Nothing took the place of the killed {victim} within {_WHOLE_S:g} s.")
+
+
+def _new_actor() -> None:
+    import ray
+
+    @ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
+    class Answering:
+        def answer(self) -> bool:
+            return True
+
+    ray.get(Answering.remote().answer.remote(), timeout=_WHOLE_S)
 
 
 async def _until_whole(ask: Callable[[], Awaitable[str]]) -> None:
@@ -213,16 +231,45 @@ def processes(named: str) -> list[int]:
                 return True
         return False
 
-    return [each for each, line in lines.items() if named in line and is_ours(each)]
+    return [
+        each
+        for each, line in lines.items()
+        if named in line and (is_ours(each) or f"--session-dir={session} " in line)
+    ]
+
+
+@contextmanager
+def _gcs_state(folder: Path) -> Iterator[str]:
+    """Give the GCS a place for its state."""
+    program = shutil.which("redis-server")
+    if program is None:
+        yield str(folder / "gcs")
+        return
+    port = free_port()
+    command = [program, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)]
+    command += ["--appendonly", "yes", "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as redis:
+        try:
+            while port_is_free(port):
+                time.sleep(0.05)
+            yield f"redis://127.0.0.1:{port}"
+        finally:
+            redis.terminate()
 
 
 @contextmanager
 def _served() -> Iterator[tuple[str, str, str]]:
     """Serve a model from two replicas; gives the address, a key and the model's name."""
     ((name, pipeline),) = pipelines(1, seed=5).items()
-    with tempfile.TemporaryDirectory(prefix="cl-chaos-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="cl-chaos-") as folder,
+        _gcs_state(Path(folder)) as ray_state,
+    ):
         settings = Settings(
-            home=Path(folder) / "home", api_port=free_port(), dashboard_port=free_port()
+            home=Path(folder) / "home",
+            api_port=free_port(),
+            dashboard_port=free_port(),
+            ray_state=ray_state,
         )
         with ray_cluster(settings):
             registry = Registry(settings.registry_url, settings.artifacts_url)

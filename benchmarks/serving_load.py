@@ -19,7 +19,9 @@ local paths, bodies = {paths}, {bodies}
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 {headers}
+local named = {named}
 function request()
+  if #named > 0 then wrk.headers["{header}"] = named[math.random(#named)] end
   return wrk.format(nil, paths[math.random(#paths)], nil, bodies[math.random(#bodies)])
 end
 {delay}
@@ -56,6 +58,8 @@ class Target:
         API key, "" for none.
     pause_ms : float
         What each connection waits between two requests.
+    header : tuple of (str, sequence of str), optional
+        A header's name and the values that it has in turn, at random.
     """
 
     def __init__(
@@ -66,12 +70,15 @@ class Target:
         *,
         key: str = "",
         pause_ms: float = 0,
+        header: tuple[str, Sequence[str]] = ("", ()),
     ) -> None:
         self._url = url
         self._script = _SCRIPT.format(
             paths=_table(paths),
             bodies=_table([json.dumps(body) for body in bodies]),
             headers=f'wrk.headers["Authorization"] = "Bearer {key}"' if key else "",
+            header=header[0],
+            named=_table(header[1]),
             delay=f"function delay() return {pause_ms:g} end" if pause_ms else "",
         )
 

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import site
 import subprocess
 import sys
@@ -117,6 +118,11 @@ def test_up_run_down(machine: Machine) -> None:
     # `closedloop env` told Ray how Serve takes requests.
     assert any("haproxy" in words for words in _commands_in(_space(machine.server_pid)))
 
+    _kill_gcs(machine)
+    assert _ask(machine, key)["version"] == 1
+    address = machine.environment["CLOSEDLOOP_RAY_ADDRESS"]
+    assert "/4.0 CPU" in machine.run(ray, "status", "--address", address)  # it knows the node
+
     wrong = replace(machine, environment=machine.environment | {"RAY_AUTH_TOKEN": "0" * 64})
     refused = wrong.run(
         closedloop, "run", "cold-start", "--address", dashboard,
@@ -126,11 +132,27 @@ def test_up_run_down(machine: Machine) -> None:
     assert "Traceback" not in refused
 
     # Not in a `finally`: where the cluster is broken, the fixture ends it less politely.
-    address = machine.environment["CLOSEDLOOP_RAY_ADDRESS"]
     down = f"CLOSEDLOOP_RAY_ADDRESS={address} closedloop down"
     machine.run(ray, "exec", "--no-config-cache", str(machine.config), down)
     machine.run(ray, "down", "-y", str(machine.config))
     assert _left(machine.server_pid) == []
+
+
+def _kill_gcs(machine: Machine) -> None:
+    """Kill it with -9, and wait until its keeper has started another one."""
+    (before,) = _gcs_of(machine)
+    os.kill(before, signal.SIGKILL)
+    pause = threading.Event()
+    for _ in range(_ENDING_S * 10):
+        if _gcs_of(machine) not in ([], [before]):
+            return
+        pause.wait(0.1)
+    pytest.fail("no other GCS was started")
+
+
+def _gcs_of(machine: Machine) -> list[int]:
+    found = _processes_in(_space(machine.server_pid))
+    return [process for process, words in found if "/gcs_server " in words]
 
 
 def _ask(machine: Machine, key: str) -> dict[str, object]:
@@ -191,6 +213,7 @@ def _prepare(folder: Path, ssh_port: int, server_pid: int) -> Machine:
     variables = {
         "CLOSEDLOOP_API_PORT": str(ports["api"]),
         "CLOSEDLOOP_APP_PORT": str(ports["app"]),
+        "CLOSEDLOOP_RAY_STATE": str(folder / "gcs"),
     }
     (folder / "cluster.yaml").write_text(yaml.safe_dump(_configuration(folder, ports, variables)))
     environment = os.environ | variables
@@ -274,11 +297,15 @@ def _space(server_pid: int) -> str:
 
 
 def _commands_in(space: str) -> Iterator[str]:
+    return (words for _, words in _processes_in(space))
+
+
+def _processes_in(space: str) -> Iterator[tuple[int, str]]:
     for place in Path("/proc").glob("[0-9]*"):
         try:
             if os.readlink(place / "ns/pid") == space:
                 words = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
                 if words:  # a process that has ended and waits to be collected has none
-                    yield words
+                    yield int(place.name), words
         except OSError:  # it has ended meanwhile
             continue

@@ -5,6 +5,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
@@ -29,6 +31,7 @@ from closedloop.data.simulate.scenario import Scenario
 from closedloop.defence.checkpoint import SlotFiles
 from closedloop.defence.cluster_state import load
 from closedloop.defence.clusterer import Clusterer
+from closedloop.defence.issues.issue_book import IssueBook
 from closedloop.defence.issues.watching import issue_watching
 from closedloop.defence.shards import Shards, standing
 from closedloop.defence.slots import SLOTS
@@ -193,6 +196,36 @@ def test_rays_metrics_have_the_shards_figures(settings: Settings, events: list[E
 
     wait_for(told, shards)
     assert any("clusterer_lag_events" in line and 'shard="0"' in line for line in ours)
+
+
+def test_a_burst_becomes_an_issue_and_an_alert(settings: Settings, events: list[Event]) -> None:
+    settings.root.mkdir(exist_ok=True)
+    named = "receivers: [{name: log, kind: file, path: alerts.jsonl}]"
+    (settings.root / "alerts.yaml").write_text(named)
+    now = datetime.now(UTC)
+    calm = [
+        replace(event, tenant="shop", ts=now - timedelta(hours=3) + timedelta(seconds=5 * number))
+        for number, event in enumerate(events[:2_100])
+    ]
+    burst = [
+        replace(
+            event,
+            event_id=f"burst {number}",
+            tenant="shop",
+            ts=now - timedelta(seconds=number),
+            text=f"the coupon fails with error 77 {'please' * (number % 2)}",
+            user_id=f"u{number}",
+        )
+        for number, event in enumerate(events[:90])
+    ]
+    append(settings, [*calm, *reversed(burst)])
+    shards = host_clusterer(settings)
+    alerts = settings.root / "alerts.jsonl"
+    wait_for(lambda: alerts.exists() and "coupon" in alerts.read_text(), shards)
+    store = Store.open(settings.store_url)
+    issues = IssueBook(store).board(tenant="shop")
+    assert any({"coupon", "error"} & set(issue.sighting.terms) for issue in issues), issues
+    store.close()
 
 
 def test_another_installations_shards_are_left_alone(settings: Settings, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -42,6 +43,7 @@ MODEL = str(REF)
 PERCENT = 25
 USERS = [f"user-{i}" for i in range(400)]
 PATIENCE_S = 120  # ample for a busy machine
+SURFACES = 2_000  # of the slow model; each costs some forty microseconds
 TRAINING = {
     "refund please": "refund",
     "i want a refund": "refund",
@@ -71,14 +73,25 @@ def raises_on_known_terms():
     )
 
 
+def takes_long():
+    """A model that answers as the usual one, and takes a hundred milliseconds for it."""
+    lean = fitted(list(TRAINING.values()))
+    (surface,) = lean.surfaces
+    part = replace(surface, planes=surface.planes / SURFACES)
+    return LeanModel(
+        classes=lean.classes, bias=lean.bias, surfaces=(part,) * SURFACES, link=lean.link
+    )
+
+
 @pytest.fixture(scope="module")
 def serving(ray_cluster, tmp_path_factory):
-    """A champion, a version that answers otherwise, and one that fails, served on a free port."""
+    """A champion and versions that answer otherwise, fail, and are slow, on a free port."""
     home = tmp_path_factory.mktemp("trials")
     settings = Settings(home=home, api_port=free_port())
     registry = Registry(settings.registry_url, settings.artifacts_url)
     usual = list(TRAINING.values())
-    models = [fitted(usual), fitted([f"{label}s" for label in usual]), raises_on_known_terms()]
+    otherwise = fitted([f"{label}s" for label in usual])
+    models = [fitted(usual), otherwise, raises_on_known_terms(), takes_long()]
     for number, lean in enumerate(models):
         file, lean_file = home / "model.skops", home / "lean"
         file.write_text(f"trained elsewhere {number}")
@@ -92,7 +105,11 @@ def serving(ray_cluster, tmp_path_factory):
         )
     registry.promote(REF, 1)
     _, key = Identities(Store.open(settings.store_url)).add_key("test", tenant="retail")
-    options = ServingOptions(rate_per_key_s=100_000, trial_limits=TrialLimits(min_requests=30))
+    options = ServingOptions(
+        rate_per_key_s=100_000,
+        trial_limits=TrialLimits(min_requests=30),
+        trial_answer_s=30,  # ample: on a busy machine a slow version must not count as hanging
+    )
     url = deployment.start(settings, options)
     yield SimpleNamespace(
         settings=settings, registry=registry, key=key, url=url, ray_address=ray_cluster
@@ -241,6 +258,23 @@ def test_a_candidate_that_fails_is_rolled_back_by_itself_and_costs_no_request(se
     (entry,) = until(lambda: _by_the_watcher(serving))
     assert entry.action == "models.end-trial"
     assert entry.details == {"version": 3, "reason": ended.reason}
+
+
+def test_a_candidate_that_is_slow_is_rolled_back_by_itself_and_costs_no_request(serving):
+    registry = serving.registry
+    champion = registry.champions()[0].version
+    with traffic(serving) as running:
+        until(lambda: running.answers)
+        registry.start_canary(REF, 4, 50)
+        (ended,) = until(lambda: _ended(registry, 4))
+        until(lambda: _all_by(running.answers[-20:], champion))
+
+    assert running.failed == []
+    assert 4 in {version for _, version, _, _ in running.answers}  # some users had to wait for it
+    assert re.fullmatch(
+        r"rolled back: 95 % of its answers take up to \S+ ms, the champion's \S+ ms", ended.reason
+    )
+    assert registry.stages().trials == ()
 
 
 def _by_the_watcher(serving):

@@ -17,11 +17,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from closedloop.actors import ingress_keeper
+from closedloop.actors.gcs_state import kept_gcs, lasting_state, state_environment
 from closedloop.core.errors import Conflict, EngineError, first_line
 from closedloop.core.java import prepare_environment
 from closedloop.core.ports import free_port, port_is_free
@@ -81,6 +82,11 @@ def prepare_ray(settings: Settings) -> None:
         from ray._raylet import Config  # type: ignore[attr-defined]  # compiled, no stub
 
         Config.initialize("")
+
+
+def node_environment(settings: Settings) -> dict[str, str]:
+    """Return what `ray start` of a lasting cluster must inherit beside what `prepare_ray` sets."""
+    return state_environment(settings.ray_state, f"closedloop-{_home_mark(settings)}")
 
 
 def _ingress_environment(settings: Settings) -> dict[str, str]:
@@ -155,8 +161,13 @@ def _make_private(folder: Path) -> None:
 
 def _ingress_folder(settings: Settings) -> str:
     # Short: a node's id comes behind it, and HAProxy takes a socket's path of 97 characters.
+    return f"/tmp/ha-{_home_mark(settings)}"
+
+
+def _home_mark(settings: Settings) -> str:
+    """Return a short name that no other home of this machine has."""
     home = f"{os.getuid()} {settings.root}"
-    return f"/tmp/ha-{hashlib.blake2b(home.encode(), digest_size=4).hexdigest()}"
+    return hashlib.blake2b(home.encode(), digest_size=4).hexdigest()
 
 
 def _join(settings: Settings, address: str) -> Cluster:
@@ -184,43 +195,44 @@ def _embedded(settings: Settings) -> Iterator[Cluster]:
             f"Port {settings.dashboard_port} of the Ray dashboard is taken.",
             remedy="Stop what uses it, or set CLOSEDLOOP_DASHBOARD_PORT to a free port.",
         )
-    prepare_ray(settings)
     # Below /tmp and short: a Unix socket's path may have 107 characters.
     folder = tempfile.mkdtemp(prefix="cl-ray-")
-    os.environ["JDK_JAVA_OPTIONS"] += f" -Dray.logging.dir={folder}/java"
-    try:
-        ray.init(
-            num_cpus=(os.cpu_count() or 1) + _LOGICAL_CPUS_BESIDE_CORES,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            include_dashboard=True,
-            dashboard_host="127.0.0.1",
-            dashboard_port=settings.dashboard_port,
-            namespace=NAMESPACE,
-            log_to_driver=False,  # RayDP's driver would feed its own log back to itself
-            logging_level=logging.ERROR,
-            _temp_dir=folder,
-            _node_ip_address="127.0.0.1",
+    with ExitStack() as ending:
+        ending.callback(shutil.rmtree, folder, ignore_errors=True)
+        ending.enter_context(lasting_state(settings.ray_state, Path(folder).name))
+        prepare_ray(settings)
+        os.environ["JDK_JAVA_OPTIONS"] += f" -Dray.logging.dir={folder}/java"
+        try:
+            ray.init(
+                num_cpus=(os.cpu_count() or 1) + _LOGICAL_CPUS_BESIDE_CORES,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                dashboard_port=settings.dashboard_port,
+                namespace=NAMESPACE,
+                log_to_driver=False,  # RayDP's driver would feed its own log back to itself
+                logging_level=logging.ERROR,
+                _temp_dir=folder,
+                _node_ip_address="127.0.0.1",
+            )
+        except Exception as error:
+            raise EngineError(
+                f"Ray did not start: {first_line(error)}",
+                remedy="Look for free memory and disk space, then try again.",
+            ) from error
+        cluster = Cluster(
+            address=ray.get_runtime_context().gcs_address,
+            dashboard_url=f"http://127.0.0.1:{settings.dashboard_port}",
+            embedded=True,
         )
-    except Exception as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise EngineError(
-            f"Ray did not start: {first_line(error)}",
-            remedy="Look for free memory and disk space, then try again.",
-        ) from error
-    cluster = Cluster(
-        address=ray.get_runtime_context().gcs_address,
-        dashboard_url=f"http://127.0.0.1:{settings.dashboard_port}",
-        embedded=True,
-    )
-    state = _state_file(settings)
-    state.write_text(json.dumps(asdict(cluster) | {"pid": os.getpid()}))
-    try:
+        state = _state_file(settings)
+        state.write_text(json.dumps(asdict(cluster) | {"pid": os.getpid()}))
+        ending.callback(shutil.rmtree, _ingress_folder(settings), ignore_errors=True)
+        if settings.ray_state:
+            ending.enter_context(kept_gcs())
+        ending.callback(_leave)
+        ending.callback(state.unlink, missing_ok=True)
         yield cluster
-    finally:
-        state.unlink(missing_ok=True)
-        _leave()
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(_ingress_folder(settings), ignore_errors=True)
 
 
 def _leave() -> None:

@@ -19,8 +19,12 @@ CLOSEDLOOP_API_MAX_REPLICAS  the least             … at most: more are started
 CLOSEDLOOP_APP_PORT   8501                         Streamlit
 CLOSEDLOOP_DASHBOARD_PORT  8265                    Ray dashboard (loopback only)
 CLOSEDLOOP_RAY_ADDRESS     (none: start embedded)  Ray cluster to join
+CLOSEDLOOP_RAY_STATE       (none: in memory)       where Ray's GCS keeps the cluster's state
 CLOSEDLOOP_DEFENCE_SHARDS  1                       processes that cluster the stream; 0: none
 ====================  ===========================  =======================================
+
+Ray's state is ``redis://HOST:PORT`` or a folder (a RocksDB); with one, a GCS that died is started
+again and the cluster lives on.
 
 The event log is ``sqlite:///FILE`` or, for a cluster,
 ``kafka://HOST:PORT,HOST:PORT/TOPIC?partitions=N``. Options of librdkafka go into the query, and
@@ -59,6 +63,7 @@ class Settings(BaseSettings):
     app_port: int = Field(default=8501, ge=1, le=65535)
     dashboard_port: int = Field(default=8265, ge=1, le=65535)
     ray_address: str = ""
+    ray_state: str = ""
     defence_shards: int = Field(default=1, ge=0, le=64)
 
     @property
@@ -111,5 +116,6 @@ class Settings(BaseSettings):
             "CLOSEDLOOP_APP_PORT": str(self.app_port),
             "CLOSEDLOOP_DASHBOARD_PORT": str(self.dashboard_port),
             "CLOSEDLOOP_RAY_ADDRESS": self.ray_address,
+            "CLOSEDLOOP_RAY_STATE": self.ray_state,
             "CLOSEDLOOP_DEFENCE_SHARDS": str(self.defence_shards),
         }

@@ -54,8 +54,10 @@ class ClustererSettings:
     # Events that are read again after a kill, at most; a checkpoint costs up to a second a
     # tenant with many micro-clusters.
     checkpoint_events: int = 50_000
-    # Tenants in memory; others are loaded when an event of theirs comes.
+    # Tenants in memory, and their micro-clusters, of some 20 kB each; others are loaded when an
+    # event of theirs comes. One tenant is there whatever its size.
     most_tenants: int = 500
+    most_micros: int = 60_000
     # Part of the time that looking for issues may take, and most of it at once.
     board_share: float = 0.1
     board_turn_s: float = 0.1
@@ -227,6 +229,7 @@ class Clusterer(Generic[W]):
             self._look(name, self._board)
             if time.perf_counter() - begun >= self._settings.board_turn_s:
                 break
+        self._make_room()
         spent_s = time.perf_counter() - begun
         self._look_again = begun + spent_s / self._settings.board_share
 
@@ -305,12 +308,19 @@ class Clusterer(Generic[W]):
         return now if live else tenant.latest
 
     def _make_room(self) -> None:
-        """Let go of the tenants asked for longest ago, slot by slot, where there are too many."""
-        over = sum(len(slot.held) for slot in self._slots.values()) - self._settings.most_tenants
-        while over > 0:
-            fullest = max(self._slots.values(), key=lambda slot: len(slot.held))
-            fullest.let_go(next(iter(fullest.held)))
-            over -= 1
+        """Let go of tenants that were quiet longest, where those in memory are too many."""
+        held = [
+            (tenant.latest, name, slot, len(tenant.stream.micros.micros))
+            for slot in self._slots.values()
+            for name, tenant in slot.held.items()
+        ]
+        tenants, micros = len(held), sum(count for *_, count in held)
+        most = self._settings
+        for _, name, slot, count in sorted(held, key=lambda each: each[:2]):
+            if tenants <= 1 or (tenants <= most.most_tenants and micros <= most.most_micros):
+                return
+            slot.let_go(name)
+            tenants, micros = tenants - 1, micros - count
 
     def _flush_recent(self) -> None:
         if self._recent:

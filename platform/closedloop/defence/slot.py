@@ -83,18 +83,17 @@ class Slot(Generic[W]):
 
     def tenant(self, name: str) -> TenantStream[W]:
         """Return a tenant, from the file where it is not in memory."""
-        found = self.held.pop(name, None)
+        found = self.held.get(name)
         if found is None:
             saved = None
             if name in self.tenants:
                 saved = self._files.read(self.number).tenants[name]
-            found = TenantStream(
+            found = self.held[name] = TenantStream(
                 self._watching,
                 settings=self._settings,
                 first_id=self._first_id,
                 saved=saved,
             )
-        self.held[name] = found  # last: the one that was asked for longest ago comes first
         return found
 
     def _changed(self, name: str) -> TenantStream[W]:

@@ -56,10 +56,11 @@ class Client:
         An API key.
     timeout_s : float
         For each wait of one attempt: to connect, to send, for the next bytes.
-    attempts : int
-        How often a call is tried at most.
+    attempts : int or None
+        How often a call is tried at most; None for as often as the deadline allows.
     deadline_s : float
-        For all attempts of a call together; none begins later.
+        For all attempts of a call together; none begins later. A restart of a replica or of a
+        proxy takes up to twenty seconds; give less where nobody waits that long.
 
     Examples
     --------
@@ -74,8 +75,8 @@ class Client:
         key: str = "",
         *,
         timeout_s: float = 10.0,
-        attempts: int = 5,
-        deadline_s: float = 60.0,
+        attempts: int | None = None,
+        deadline_s: float = 30.0,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -222,8 +223,8 @@ class AsyncClient:
         key: str = "",
         *,
         timeout_s: float = 10.0,
-        attempts: int = 5,
-        deadline_s: float = 60.0,
+        attempts: int | None = None,
+        deadline_s: float = 30.0,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:

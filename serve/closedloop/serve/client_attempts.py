@@ -12,8 +12,9 @@
 
 Tried again are connections that fail, 429, 502, 503, 504, and a 404 or 500 that is not the
 service's own: a proxy's word for a replica that died, or that it has not heard of any yet. Pauses
-grow and are drawn from zero to their length (full jitter), so that clients that were refused
-together do not return together.
+grow to 2 s and are drawn from zero to their length (full jitter), so that clients that were refused
+together do not return together. What bounds a call is its deadline: 30 s, which is longer than a
+replica, HAProxy or Serve's own proxy take to come back.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ from closedloop.core.errors import (
 from closedloop.serve.client_calls import Call, T
 
 _BACKOFF_S = 0.1
-_MAX_BACKOFF_S = 5.0
-_MAX_RETRY_AFTER_S = 30.0
+_MAX_BACKOFF_S = 2.0
+_MAX_RETRY_AFTER_S = 20.0
 _AGAIN = frozenset({429, 502, 503, 504})
 _AGAIN_OF_PROXY = frozenset({404, 500})
 
@@ -128,15 +129,15 @@ class Patience:
     ----------
     timeout_s : float
         For each wait of one attempt: to connect, to send, for the next bytes.
-    attempts : int
-        At most.
+    attempts : int or None
+        At most; None for as many as the deadline allows.
     deadline_s : float
         For all attempts and the pauses between them.
     """
 
     timeout_s: float = 10.0
-    attempts: int = 5
-    deadline_s: float = 60.0
+    attempts: int | None = None
+    deadline_s: float = 30.0
 
 
 class Attempts:
@@ -179,9 +180,10 @@ class Attempts:
         ApiError
             That of the failure: there will be no other attempt.
         """
-        if not failure.again or self._made >= self._patience.attempts:
+        if not failure.again or self._made == self._patience.attempts:
             raise failure.error
-        pause_s = failure.least_s + self._draw(0, min(_MAX_BACKOFF_S, _BACKOFF_S * 2**self._made))
+        longest_s = min(_MAX_BACKOFF_S, _BACKOFF_S * 2 ** min(self._made, 10))
+        pause_s = failure.least_s + self._draw(0, longest_s)
         if pause_s >= self._ends_at - self._clock():
             raise failure.error
         return pause_s

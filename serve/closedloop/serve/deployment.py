@@ -74,6 +74,7 @@ class Replica:
 
     @asynccontextmanager
     async def _life(self, service: Service, _: FastAPI) -> AsyncIterator[None]:
+        from closedloop.serve.accepting import accept_many
         from closedloop.serve.catalog_watcher import follow, watcher_actor
         from closedloop.serve.trials.reports import report
 
@@ -92,6 +93,7 @@ class Replica:
                 loaded.set()
 
         with (
+            accept_many(asyncio.get_running_loop()),
             ThreadPoolExecutor(1, thread_name_prefix="load") as loading,
             ThreadPoolExecutor(1, thread_name_prefix="rules") as looking,
         ):

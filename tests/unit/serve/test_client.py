@@ -1,6 +1,7 @@
 import asyncio
 import json
 import pickle
+import random
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from closedloop.core.errors import (
     Overloaded,
 )
 from closedloop.serve.client import AsyncClient, Client
-from closedloop.serve.client_attempts import ApiError, Attempts, Patience
+from closedloop.serve.client_attempts import ApiError, Attempts, Patience, no_answer
 from closedloop.serve.client_attempts import refusal as failure_of
 from closedloop.serve.client_calls import Windows, batches, models
 
@@ -232,6 +233,25 @@ def test_no_attempt_begins_after_the_deadline():
     with pytest.raises(EngineError):
         try_for_ever()
     assert 5 < now[0] < 10
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_by_default_a_call_outlasts_a_proxys_restart_and_not_its_deadline(seed):
+    now, draw = [0.0], random.Random(seed).uniform
+    failure = no_answer("http://api", httpx.ConnectError("refused"))
+
+    def attempts_until(back_at_s):
+        began, attempts = now[0], Attempts(Patience(), clock=lambda: now[0], draw=draw)
+        while True:
+            attempts.request(models())
+            if now[0] - began >= back_at_s:
+                return now[0] - began
+            now[0] += attempts.pause_s(failure)
+
+    assert attempts_until(20) < 22.1  # it does not sleep long after the proxy is back
+    with pytest.raises(EngineError):
+        attempts_until(10_000)
+    assert now[0] < 22.1 + 30
 
 
 def test_retry_after_may_be_a_date():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from closedloop.core.settings import Settings
 from closedloop.core.store import Store
 from closedloop.ui.console import console
 
+_APP_END_MS = 10_000
+
 
 def start_detached(settings: Settings) -> None:
     """Start all services on the cluster, and return; `stop_detached` ends them.
@@ -28,6 +31,7 @@ def start_detached(settings: Settings) -> None:
     """
     from closedloop.actors.annotation_queue import host_queue
     from closedloop.actors.cluster import prepare_ray, ray_cluster
+    from closedloop.actors.gcs_state import start_keeper
     from closedloop.actors.stream_clusterer import host_clusterer
     from closedloop.serve import deployment
     from closedloop.ui.app.launch import app_command, app_environment
@@ -40,10 +44,13 @@ def start_detached(settings: Settings) -> None:
     prepare_ray(settings)
     Store.open(settings.store_url).close()
     with ray_cluster(settings):
+        if settings.ray_state:
+            start_keeper()
         host_queue(settings)
         if settings.defence_shards:
             host_clusterer(settings)
         api_url = deployment.start(settings)
+    end_app(_pid_file(settings))  # of an earlier start, whose Ray may be gone
     logs = settings.root / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     with (logs / "app.log").open("ab") as log:
@@ -72,8 +79,7 @@ def stop_detached(settings: Settings) -> bool:
     file = _pid_file(settings)
     if not file.exists():
         return False
-    with suppress(ProcessLookupError):
-        os.kill(json.loads(file.read_text())["app"], signal.SIGTERM)
+    end_app(file)
     if settings.ray_address:
         with ray_cluster(settings):
             deployment.stop()
@@ -81,6 +87,22 @@ def stop_detached(settings: Settings) -> bool:
             retire_queue()
     file.unlink()
     return True
+
+
+def end_app(pid_file: Path) -> None:
+    """End the app whose process a file names, if it still runs, and wait until it has ended."""
+    with suppress(OSError, ValueError, KeyError):
+        app = json.loads(pid_file.read_text())["app"]
+        process = os.pidfd_open(app)
+        try:
+            # After a restart of the machine the number may be another program's.
+            if b"streamlit" in Path(f"/proc/{app}/cmdline").read_bytes():
+                os.kill(app, signal.SIGTERM)
+                waiting = select.poll()
+                waiting.register(process, select.POLLIN)
+                waiting.poll(_APP_END_MS)
+        finally:
+            os.close(process)
 
 
 def checks(settings: Settings) -> list[dict[str, Any]]:

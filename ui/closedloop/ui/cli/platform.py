@@ -95,7 +95,7 @@ def env() -> None:
     import os
     import shlex
 
-    from closedloop.actors.cluster import prepare_ray
+    from closedloop.actors.cluster import node_environment, prepare_ray
     from closedloop.core.java import engine_environment
     from closedloop.core.settings import Settings
 
@@ -106,5 +106,5 @@ def env() -> None:
         for name, value in sorted(os.environ.items())
         if name in ("RAY_AUTH_TOKEN_PATH", "CLOSEDLOOP_HOME") or name.startswith("RAY_SERVE_")
     }
-    for name, value in variables.items():
+    for name, value in (variables | node_environment(settings)).items():
         print(f"export {name}={shlex.quote(value)}")
