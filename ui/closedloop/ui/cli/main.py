@@ -27,6 +27,7 @@ from closedloop.ui.cli import (
     platform,
     privacy,
     rule_retirement,
+    rule_trying,
     rules,
     slices,
     trials,
@@ -59,6 +60,8 @@ app.add_typer(trials.models, name="models")
 app.add_typer(models.queue, name="queue")
 app.add_typer(defence.defence, name="defence")
 app.add_typer(rules.rules, name="rules")
+rules.rules.command("suggest")(rule_trying.suggest)
+rules.rules.command("preview")(rule_trying.preview)
 rules.rules.command("proposals")(rule_retirement.proposals)
 app.add_typer(alerts.alerts, name="alerts")
 app.add_typer(privacy.privacy, name="privacy")
