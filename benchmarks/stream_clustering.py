@@ -7,8 +7,9 @@ The file is JSON Lines in the order of arrival (``textCleaned`` or ``text``; ``c
 ``cluster``). Clusters are unseen until the pass is over. A document is judged by the cluster that
 its micro-cluster belongs to at the end of the pass; ``*_at_arrival`` judges what was said when it
 came. The peer gets the same texts in the same process; it too is timed until it has said each
-text's cluster, which it does not do while it learns. Then simulated traffic of both languages
-shows whether time and memory stay flat.
+text's cluster, which it does not do while it learns. Both run on one core and are judged by the
+CPU time that they take, which other programs on the machine do not change; ``*_by_clock`` is by
+the clock. Then simulated traffic of both languages shows whether time and memory stay flat.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
@@ -44,7 +46,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="JSON Lines with known clusters")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--documents", type=int, default=1_000_000, help="of simulated traffic")
-    parser.add_argument("--runs", type=int, default=3, help="the fastest counts, for both")
+    parser.add_argument("--runs", type=int, default=3, help="of ours; the median counts")
     parser.add_argument("--quick", action="store_true", help="a tenth of everything, one run")
     options = parser.parse_args()
     texts, truth = read_stream(options.data)
@@ -61,11 +63,12 @@ def main() -> None:
     )
     report |= peer(texts[:peer_texts], truth[:peer_texts])
     if report["river_docs_per_second"]:
-        report["ratio"] = report["docs_per_second"] / report["river_docs_per_second"]
-        report["ratio_cpu"] = report["docs_per_cpu_second"] / report["river_docs_per_cpu_second"]
+        for suffix in ("", "_by_clock"):
+            ours_, peers = f"docs_per_second{suffix}", f"river_docs_per_second{suffix}"
+            report[f"ratio{suffix}"] = report[ours_] / report[peers]
         print(
-            f"{report['ratio']:.0f} times river's TextClust by the clock,"
-            f" {report['ratio_cpu']:.0f} times by CPU time",
+            f"{report['ratio']:.0f} times river's TextClust by CPU time,"
+            f" {report['ratio_by_clock']:.0f} times by the clock",
             flush=True,
         )
     report |= flatness(documents)
@@ -103,26 +106,34 @@ def quality(truth: list[str], found: list[int | None]) -> dict[str, float]:
 
 def ours(texts: list[str], truth: list[str], runs: int) -> dict[str, Any]:
     """Cluster the stream in one pass with the default settings; the last grouping is timed."""
-    load_embedding()  # once a process
-    seconds, online, cpu = float("inf"), float("inf"), float("inf")
+    began = time.perf_counter()
+    load_embedding()
+    warm = StreamClusters()
+    warm.add_all(texts[:10])  # reads the compiled code, or compiles it
+    warm.refresh()
+    ready = time.perf_counter() - began  # once a process
+    seconds: list[float] = []
+    cpu: list[float] = []
+    online: list[float] = []
     for _ in range(runs):
         stream = StreamClusters()
         began, began_cpu = time.perf_counter(), time.process_time()
         placed = [stream.add(text) for text in texts]
-        online = min(online, time.perf_counter() - began)
+        online.append(time.process_time() - began_cpu)
         stream.refresh()
-        seconds = min(seconds, time.perf_counter() - began)
-        cpu = min(cpu, time.process_time() - began_cpu)
+        cpu.append(time.process_time() - began_cpu)
+        seconds.append(time.perf_counter() - began)
     found = [stream.cluster_of(one) for one in placed]
     arrival = quality(truth, [one.cluster for one in placed])
     return quality(truth, list(found)) | {
         "nmi_at_arrival": arrival["nmi"],
         "ari_at_arrival": arrival["ari"],
         "clusters": len(set(found)),
-        "micro_clusters": len(stream.micros.micros),
-        "docs_per_second": len(texts) / seconds,
-        "docs_per_cpu_second": len(texts) / cpu,
-        "docs_per_second_without_last_grouping": len(texts) / online,
+        "micro_clusters": len(stream.micros),
+        "ready_seconds": ready,
+        "docs_per_second": len(texts) / median(cpu),
+        "docs_per_second_by_clock": len(texts) / median(seconds),
+        "docs_per_second_without_last_grouping": len(texts) / median(online),
         "state_bytes": len(dump(stream)),
     }
 
@@ -138,19 +149,19 @@ def peer(texts: list[str], truth: list[str]) -> dict[str, Any]:
     bag = BagOfWords(lowercase=True)
     model = TextClust(radius=_PEER_RADIUS, real_time_fading=False)
     learning, answering, found = 0.0, 0.0, []
-    began_cpu = time.process_time()
+    began_clock = time.perf_counter()
     for text in texts:
-        began = time.perf_counter()
+        began = time.process_time()
         words = bag.transform_one(text)
         model.learn_one(words)
-        learned = time.perf_counter()
+        learned = time.process_time()
         found.append(model.predict_one(words, type="micro"))
         learning += learned - began
-        answering += time.perf_counter() - learned
-    cpu = time.process_time() - began_cpu
+        answering += time.process_time() - learned
+    clock = time.perf_counter() - began_clock
     figures = quality(truth, found)
     return {
-        "river_docs_per_cpu_second": len(texts) / cpu,
+        "river_docs_per_second_by_clock": len(texts) / clock,
         "river_docs_per_second": len(texts) / (learning + answering),
         "river_docs_per_second_learning_only": len(texts) / learning,
         "river_nmi": figures["nmi"],
@@ -168,12 +179,12 @@ def flatness(documents: int) -> dict[str, Any]:
     marks: list[tuple[int, float, int]] = []
     spent, done = 0.0, 0
     while batch := list(islice(traffic, first)):
-        began = time.perf_counter()
+        began = time.process_time()
         for text in batch:
             stream.add(text)
-        spent += time.perf_counter() - began
+        spent += time.process_time() - began
         done += len(batch)
-        marks.append((done, spent, len(stream.micros.micros)))
+        marks.append((done, spent, len(stream.micros)))
     state = len(dump(stream))
     at_first = marks[0][1] / marks[0][0]
     return {

@@ -8,27 +8,40 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from closedloop.core.errors import InputError, NotFound
 from closedloop.core.files import written_whole
-from closedloop.defence.micro_cluster import MicroCluster
+from closedloop.defence.micro_clusters import MicroClusters
+from closedloop.defence.micro_index import post_all
+from closedloop.defence.micro_table import (
+    CELL,
+    FILLED,
+    HELD,
+    HOLDERS,
+    ID,
+    START,
+    TEXTS,
+    empty_table,
+    with_room,
+)
 from closedloop.defence.stream_clusters import StreamClusters, StreamSettings
 
-FORMAT = 1
+FORMAT = 2
+
+_FIGURES = ("mass", "square", "own", "seen")
+_CELLS = ("cell.square", "cell.expected")
+_LINEAGE = ("homes", "successors", "departed", "parents")
 
 
 def dump(stream: StreamClusters) -> bytes:
     """Return the state of a stream."""
-    micros = stream.micros
-    numbers: dict[str, int] = {}
-    for term in chain(micros.frequency, micros.index):
-        numbers.setdefault(term, len(numbers))
-    held = list(micros.micros.values())
+    micros, lineage = stream.micros, stream.lineage
     described = {
         "format": FORMAT,
         "settings": asdict(stream.settings),
@@ -37,21 +50,15 @@ def dump(stream: StreamClusters) -> bytes:
             name: getattr(micros, name)
             for name in ("next_id", "mass", "origin", "settled", "settled_left")
         },
-        "lineage": {"next_id": stream.lineage.next_id},
+        "whole": float(micros.table.whole[0]),
+        "lineage": {"next_id": lineage.next_id},
     }
-    lists: dict[str, pa.Array] = {
-        "terms": pa.array(numbers, pa.string()),
-        "micro": pa.array(micros.micros, pa.int64()),
-        "texts": pa.array([one.texts for one in held], pa.int64()),
-    }
-    for name in ("mass", "square", "own", "seen"):
-        lists[name] = pa.array([getattr(one, name) for one in held], pa.float64())
-    lists |= _mapping("frequency", {numbers[t]: f for t, f in micros.frequency.items()})
-    lists |= _nested("held", [{numbers[t]: w for t, w in one.terms.items()} for one in held])
-    lists["index"] = pa.array([numbers[term] for term in micros.index], pa.int64())
-    lists |= _nested("postings", list(micros.index.values()))
-    for name in ("homes", "successors", "departed", "parents"):
-        memory: dict[int, int] = getattr(stream.lineage, name)
+    lists: dict[str, pa.Array] = {"names": pa.array(micros.names, pa.string())}
+    for name in ("free_numbers", "free_slots"):
+        lists[name] = pa.array(getattr(micros, name), pa.int64())
+    lists |= {name: pa.array(values) for name, values in _arrays(micros).items()}
+    for name in _LINEAGE:
+        memory: dict[int, int] = getattr(lineage, name)
         lists[f"{name}.key"] = pa.array(memory, pa.int64())
         lists[f"{name}.value"] = pa.array(memory.values(), pa.int64())
     columns = [
@@ -68,6 +75,34 @@ def dump(stream: StreamClusters) -> bytes:
     return bytes(sink.getvalue())
 
 
+def _arrays(micros: MicroClusters) -> dict[str, npt.NDArray[Any]]:
+    """Return what is in use of the table; slots in the order of the ids."""
+    table, slots = micros.table, micros.slots()
+    held_ends, held, weights = micros.held(slots)
+    blocks = table.blocks[: len(micros.names)]
+    filled = blocks[:, FILLED]
+    ends = np.r_[0, np.cumsum(filled)]
+    places = np.repeat(blocks[:, START] - ends[:-1], filled) + np.arange(ends[-1])
+    found: dict[str, npt.NDArray[Any]] = {
+        "slot": slots,
+        "id": table.counts[slots, ID],
+        "texts": table.counts[slots, TEXTS],
+        "cell": table.counts[slots, CELL],
+        "held.end": held_ends,
+        "held.key": held,
+        "held.value": weights,
+        "frequency": table.frequency[: len(micros.names)],
+        "postings.end": ends,
+        "postings.key": table.slots[places],
+        "postings.value": table.values[places],
+    }
+    for column, name in enumerate(_FIGURES):
+        found[name] = table.figures[slots, column]
+    for column, name in enumerate(_CELLS):
+        found[name] = table.cells[: table.used[0], column]
+    return {name: np.ascontiguousarray(values) for name, values in found.items()}
+
+
 def load(content: bytes) -> StreamClusters:
     """Rebuild a stream from :func:`dump`.
 
@@ -81,8 +116,9 @@ def load(content: bytes) -> StreamClusters:
         described = json.loads(reader.schema.metadata[b"closedloop"])
         if described["format"] != FORMAT:
             raise ValueError(f"its format is {described['format']}, this release reads {FORMAT}")
-        row = reader.get_batch(0).to_pylist()[0]
-        return _put_together(described, row)
+        batch = reader.get_batch(0)
+        lists = {name: batch.column(name).flatten() for name in batch.schema.names}
+        return _put_together(described, lists)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, IndexError) as error:
         raise InputError(
             f"The state of the stream's clusters cannot be read: {error}.",
@@ -118,61 +154,50 @@ def open_saved(path: Path) -> StreamClusters:
         raise NotFound(f"There is no file {path}.", remedy="Start without a state.") from error
 
 
-def _mapping(name: str, values: dict[int, float]) -> dict[str, pa.Array]:
-    return {
-        f"{name}.key": pa.array(values, pa.int64()),
-        f"{name}.value": pa.array(values.values(), pa.float64()),
-    }
-
-
-def _nested(name: str, rows: list[dict[int, float]]) -> dict[str, pa.Array]:
-    ends = list(accumulate((len(row) for row in rows), initial=0))
-    return {
-        f"{name}.end": pa.array(ends, pa.int64()),
-        f"{name}.key": pa.array(chain.from_iterable(rows), pa.int64()),
-        f"{name}.value": pa.array(chain.from_iterable(row.values() for row in rows), pa.float64()),
-    }
-
-
-def _rows(name: str, row: dict[str, Any]) -> list[dict[int, float]]:
-    keys, values = row[f"{name}.key"], row[f"{name}.value"]
-    return [
-        dict(zip(keys[begin:end], values[begin:end], strict=True))
-        for begin, end in pairwise(row[f"{name}.end"])
-    ]
-
-
-def _put_together(described: dict[str, Any], row: dict[str, Any]) -> StreamClusters:
+def _put_together(described: dict[str, Any], lists: dict[str, pa.Array]) -> StreamClusters:
     stream = StreamClusters(StreamSettings(**described["settings"]))
-    for owner, part in (
-        (stream, "stream"),
-        (stream.micros, "micros"),
-        (stream.lineage, "lineage"),
-    ):
+    micros, lineage = stream.micros, stream.lineage
+    for owner, part in ((stream, "stream"), (micros, "micros"), (lineage, "lineage")):
         for name, value in described[part].items():
             setattr(owner, name, value)
-    terms: list[str] = row["terms"]
-    micros = stream.micros
-    micros.frequency = {
-        terms[key]: value
-        for key, value in zip(row["frequency.key"], row["frequency.value"], strict=True)
-    }
-    figures = zip(row["mass"], row["square"], row["own"], row["texts"], row["seen"], strict=True)
-    for micro, (mass, square, own, texts, seen), held in zip(
-        row["micro"], figures, _rows("held", row), strict=True
-    ):
-        micros.micros[micro] = MicroCluster(
-            mass=mass,
-            square=square,
-            own=own,
-            texts=texts,
-            seen=seen,
-            terms={terms[key]: weight for key, weight in held.items()},
-        )
-    micros.squares = {micro: one.square for micro, one in micros.micros.items()}
-    for key, postings in zip(row["index"], _rows("postings", row), strict=True):
-        micros.index[terms[key]] = postings
-    for name in ("homes", "successors", "departed", "parents"):
-        memory = dict(zip(row[f"{name}.key"], row[f"{name}.value"], strict=True))
-        setattr(stream.lineage, name, memory)
+    for name in ("names", "free_numbers", "free_slots"):
+        setattr(micros, name, lists.pop(name).to_pylist())
+    for name in _LINEAGE:
+        keys, values = lists.pop(f"{name}.key"), lists.pop(f"{name}.value")
+        setattr(lineage, name, dict(zip(keys.to_pylist(), values.to_pylist(), strict=True)))
+    free = set(micros.free_numbers)
+    micros.numbers = {name: n for n, name in enumerate(micros.names) if n not in free}
+    read = {name: values.to_numpy(zero_copy_only=False) for name, values in lists.items()}
+    micros.places = dict(zip(read["id"].tolist(), read["slot"].tolist(), strict=True))
+    _fill(micros, read)
+    micros.table.whole[0] = described["whole"]
     return stream
+
+
+def _fill(micros: MicroClusters, read: dict[str, npt.NDArray[Any]]) -> None:
+    slots, held = read["slot"], np.diff(read["held.end"])
+    ends, used = read["postings.end"], len(read["cell.square"])
+    table = micros.table = with_room(
+        empty_table(micros.table.held.shape[1]),
+        slots=len(slots) + len(micros.free_slots),
+        terms=len(micros.names),
+        pool=micros.places_for(np.diff(ends)),
+        cells=used,
+    )
+    for column, name in enumerate(_FIGURES):
+        table.figures[slots, column] = read[name]
+    for column, name in enumerate(_CELLS):
+        table.cells[:used, column] = read[name]
+    table.used[0] = used
+    for place, name in ((ID, "id"), (TEXTS, "texts"), (CELL, "cell")):
+        table.counts[slots, place] = read[name]
+    table.counts[slots, HELD] = held
+    rows = np.repeat(slots, held)
+    columns = np.arange(len(rows)) - np.repeat(read["held.end"][:-1], held)
+    table.held[rows, columns] = read["held.key"]
+    table.weights[rows, columns] = read["held.value"]
+    table.frequency[: len(micros.names)] = read["frequency"]
+    post_all(table, ends, read["postings.key"], read["postings.value"], micros.postings)
+    table.blocks[: len(micros.names), HOLDERS] = np.bincount(
+        read["held.key"], minlength=len(micros.names)
+    )

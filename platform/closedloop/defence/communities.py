@@ -14,16 +14,17 @@ Traag, V., Waltman, L., van Eck, N. (2019). From Louvain to Leiden (queue of nod
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+from numba import njit
 
 _LEAST_GAIN = 1e-9
+
+_Labels = npt.NDArray[np.int64]
+_Weights = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,13 +36,10 @@ class Graph:
     # (nodes,) weight within a node, counted once; a node may stand for many.
     loops: npt.NDArray[np.float64]
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Rows:
-    """A graph as dictionaries, which single moves read faster than a matrix."""
-
-    edges: Sequence[dict[int, float]]
-    loops: Sequence[float]
+    @property
+    def degrees(self) -> npt.NDArray[np.float64]:
+        """Weight of the links of each node, (nodes,)."""
+        return np.asarray(self.links.sum(axis=1)).ravel() + 2.0 * self.loops
 
 
 def communities(graph: Graph, *, resolution: float, rounds: int = 2) -> list[int]:
@@ -59,90 +57,107 @@ def communities(graph: Graph, *, resolution: float, rounds: int = 2) -> list[int
     list of int
         Node to group, groups numbered 0, 1, … by their first node.
     """
-    labels = list(range(len(graph.loops)))
-    rows = _rows(graph)
-    for _ in range(rounds):
+    count = len(graph.loops)
+    labels = np.arange(count)
+    for _ in range(rounds if count else 0):
         before = labels
-        labels = _level(graph, rows, labels, resolution)
-        if labels == before:
+        labels = _level(graph, labels, resolution)
+        if np.array_equal(labels, before):
             break
-    return labels
+    found: list[int] = labels.tolist()
+    return found
 
 
-def _level(graph: Graph, rows: _Rows, labels: list[int], resolution: float) -> list[int]:
-    moved = _moved(rows, labels, resolution)
-    count = max(moved, default=-1) + 1
+def _level(graph: Graph, labels: _Labels, resolution: float) -> _Labels:
+    links = graph.links
+    degrees = graph.degrees
+    total = float(degrees.sum())
+    if total:
+        # Those with few links first: they have the least choice.
+        order = np.argsort(np.diff(links.indptr), kind="stable")
+        labels = labels.copy()
+        _move(links.indptr, links.indices, links.data, degrees, order, labels, resolution / total)
+    moved = _renumbered(labels)
+    count = int(moved.max()) + 1
     if count == len(moved):
         return moved
-    small = _contracted(graph, moved, count)
-    above = _level(small, _rows(small), list(range(count)), resolution)
-    return [above[label] for label in moved]
+    above = _level(_contracted(graph, moved, count), np.arange(count), resolution)
+    return above[moved]
 
 
-def _moved(rows: _Rows, labels: list[int], resolution: float) -> list[int]:
+@njit(cache=True)
+def _move(
+    ends: _Labels,
+    others: _Labels,
+    weights: _Weights,
+    degrees: _Weights,
+    order: _Labels,
+    labels: _Labels,
+    share: float,
+) -> None:
     """Move single nodes while the modularity grows."""
-    edges = rows.edges
-    degrees = [sum(row.values()) + 2.0 * loop for row, loop in zip(edges, rows.loops, strict=True)]
-    total = sum(degrees)
-    if not total:
-        return _renumbered(labels)
-    labels = list(labels)
-    weight = [0.0] * len(edges)
-    for node, label in enumerate(labels):
-        weight[label] += degrees[node]
-    share = resolution / total
-    # Those with few links first: they have the least choice.
-    waiting = deque(sorted(range(len(edges)), key=lambda node: (len(edges[node]), node)))
-    queued = [True] * len(edges)
-    visits = 40 * len(edges)  # a bound that is not met in practice
-    while waiting and visits:
+    count = len(labels)
+    whole = np.zeros(count)
+    for node in range(count):
+        whole[labels[node]] += degrees[node]
+    links, near = np.zeros(count), np.empty(count, dtype=np.int64)
+    waiting, queued = order.copy(), np.ones(count, dtype=np.bool_)  # a ring
+    first, length = 0, count
+    visits = 40 * count  # a bound that is not met in practice
+    while length and visits:
         visits -= 1
-        node = waiting.popleft()
+        node = waiting[first]
+        first = (first + 1) % count
+        length -= 1
         queued[node] = False
-        links: defaultdict[int, float] = defaultdict(float)
-        for other, w in edges[node].items():
-            links[labels[other]] += w
+        found = 0
+        for at in range(ends[node], ends[node + 1]):
+            label = labels[others[at]]
+            if links[label] == 0.0:
+                near[found] = label
+                found += 1
+            links[label] += weights[at]
         home = labels[node]
         expected = share * degrees[node]
-        weight[home] -= degrees[node]
-        best, best_gain = home, links.get(home, 0.0) - expected * weight[home]
-        best_gain += _LEAST_GAIN
-        for label, w in links.items():
-            gain = w - expected * weight[label]
+        whole[home] -= degrees[node]
+        best, best_gain = home, links[home] - expected * whole[home] + _LEAST_GAIN
+        for i in range(found):
+            gain = links[near[i]] - expected * whole[near[i]]
             if gain > best_gain:
-                best, best_gain = label, gain
-        weight[best] += degrees[node]
+                best, best_gain = near[i], gain
+            links[near[i]] = 0.0
+        whole[best] += degrees[node]
         if best != home:
             labels[node] = best
-            for other in edges[node]:
+            for at in range(ends[node], ends[node + 1]):
+                other = others[at]
                 if labels[other] != best and not queued[other]:
                     queued[other] = True
-                    waiting.append(other)
-    return _renumbered(labels)
+                    waiting[(first + length) % count] = other
+                    length += 1
 
 
-def _contracted(graph: Graph, labels: list[int], count: int) -> Graph:
+def _contracted(graph: Graph, labels: _Labels, count: int) -> Graph:
     """Make each group a node."""
     ends = np.arange(len(labels) + 1)
     member = sp.csr_matrix((np.ones(len(labels)), labels, ends), shape=(len(labels), count))
     links = (member.T @ graph.links @ member).tocsr()
     loops = member.T @ graph.loops + 0.5 * links.diagonal()
-    off = links.tocoo()
-    between = off.row != off.col
-    links = sp.csr_matrix(
-        (off.data[between], (off.row[between], off.col[between])), shape=(count, count)
-    )
+    links.setdiag(0.0)
+    links.eliminate_zeros()
     links.sort_indices()
     return Graph(links=links, loops=loops)
 
 
-def _rows(graph: Graph) -> _Rows:
-    ends = graph.links.indptr.tolist()
-    others, weights = graph.links.indices.tolist(), graph.links.data.tolist()
-    edges = [dict(zip(others[a:b], weights[a:b], strict=True)) for a, b in pairwise(ends)]
-    return _Rows(edges=edges, loops=graph.loops.tolist())
-
-
-def _renumbered(labels: list[int]) -> list[int]:
-    numbers: dict[int, int] = {}
-    return [numbers.setdefault(label, len(numbers)) for label in labels]
+@njit(cache=True)
+def _renumbered(labels: _Labels) -> _Labels:
+    """Number the labels by their first node."""
+    numbers = np.full(len(labels), -1, dtype=np.int64)
+    found = np.empty(len(labels), dtype=np.int64)
+    count = 0
+    for node in range(len(labels)):
+        if numbers[labels[node]] < 0:
+            numbers[labels[node]] = count
+            count += 1
+        found[node] = numbers[labels[node]]
+    return found

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 
 
 class Transition(StrEnum):
@@ -135,5 +136,5 @@ class Lineage:
 
 def _bound(memory: dict[int, int], limit: int) -> None:
     """Forget the oldest entries."""
-    for key in list(memory)[: max(0, len(memory) - limit)]:
+    for key in list(islice(memory, max(0, len(memory) - limit))):
         del memory[key]

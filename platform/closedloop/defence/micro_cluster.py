@@ -30,8 +30,7 @@ class Landing(NamedTuple):
     micro: int
     # Whether the text founded the micro-cluster.
     new: bool
-    # The nearest one of those before it where it is new, or -1, and the cosine to it.
+    # Where it is new, one in the cluster that it belongs to, or -1 where it founds a cluster.
     nearest: int
-    cosine: float
     # Micro-clusters that made room.
     removed: tuple[int, ...]

@@ -3,7 +3,8 @@
 A micro-cluster is a small group of nearly equal texts, kept as sums. An inverted index from term
 to micro-clusters finds the candidates, so that a text costs what its own terms cost. Weights
 decay exponentially with time. Decay is *forward*: what comes later weighs more, and the past is
-never touched; cosines do not notice.
+never touched; cosines do not notice. The sums are arrays (`micro_table`), and what is done for
+each text is compiled (`micro_search`).
 
 References
 ----------
@@ -17,16 +18,35 @@ Manning, C., Raghavan, P., Schütze, H. (2008). Introduction to Information Retr
 
 from __future__ import annotations
 
-import heapq
-import math
-from itertools import takewhile
-from operator import itemgetter
+from collections.abc import Mapping
 
+import numpy as np
+
+from closedloop.defence import micro_index, micro_search
 from closedloop.defence.micro_cluster import Landing, MicroCluster
+from closedloop.defence.micro_table import (
+    CELL,
+    END,
+    HELD,
+    HOLDERS,
+    ID,
+    LEAST_BLOCK,
+    MASS,
+    OWN,
+    SQUARE,
+    Floats,
+    Ints,
+    Small,
+    empty_table,
+    with_room,
+)
+from closedloop.defence.micro_views import Frequency, Micros
+from closedloop.defence.terms import MOST_TERMS
 
-_second = itemgetter(1)
 # Half-lives between the oldest and the newest text that are told apart; squares stay floats.
 _LONGEST = 60.0
+_LEAST_FREQUENCY = 1e-300  # of a term that is known; of others it is 0
+_AHEAD = 64  # terms
 _FADED = 2.0**-10  # of a text of now: what weighs less is forgotten
 
 
@@ -45,27 +65,55 @@ class MicroClusters:
         Micro-clusters that a term leads to, at most twice as many.
     terms : int
         Terms of a micro-cluster, at most twice as many.
+    chance : float
+        How much more than all texts a new micro-cluster resembles those of its cluster.
     """
 
     def __init__(
-        self, *, similarity: float, half_life: float, limit: int, postings: int, terms: int
+        self,
+        *,
+        similarity: float,
+        half_life: float,
+        limit: int,
+        postings: int,
+        terms: int,
+        chance: float,
     ) -> None:
         self.similarity = similarity
         self.half_life = half_life
         self.limit = limit
-        self.postings = postings
-        self.terms = terms
-        self.micros: dict[int, MicroCluster] = {}
+        self.chance = chance
         self.next_id = 0
         self.mass = 0.0
-        self.frequency: dict[str, float] = {}
-        self.index: dict[str, dict[int, float]] = {}
         self.origin = 0.0
         # Ids below it have been grouped; how many of them are left.
         self.settled = 0
         self.settled_left = 0
-        # Micro-cluster to its `square`, which every candidate is asked for.
-        self.squares: dict[int, float] = {}
+        self.table = empty_table(2 * terms + MOST_TERMS)
+        # Id to slot, in the order of the ids; slots and numbers of terms to use again.
+        self.places: dict[int, int] = {}
+        self.free_slots: list[int] = []
+        self.numbers: dict[str, int] = {}
+        self.names: list[str] = []
+        self.free_numbers: list[int] = []
+        self.postings = postings
+        self._limits = np.array([postings, terms], dtype=np.int64)
+        # Places that a term of a text may take anew; terms that there is room for, and slots.
+        self._block = 4 * max(postings, LEAST_BLOCK)
+        self._spare, self._rows = 0, 0
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def micros(self) -> Mapping[int, MicroCluster]:
+        """The micro-clusters as of now, each read when it is asked for."""
+        return Micros(self)
+
+    @property
+    def frequency(self) -> Mapping[str, float]:
+        """Weight of the texts that hold a term, where a micro-cluster holds it."""
+        return Frequency(self)
 
     def add(self, terms: list[str], at: float) -> Landing:
         """Add a text.
@@ -88,143 +136,107 @@ class MicroClusters:
             removed = self._rescale(at)
             exponent = 0.0
         now = 2.0 ** max(exponent, -_LONGEST)
-        mass = self.mass = self.mass + now
-        frequency = self.frequency
-        log = math.log
-        weights: list[float] = []
-        for term in terms:
-            seen = frequency[term] = frequency.get(term, 0.0) + now
-            weights.append(log(1.0 + mass / seen))
-        length = math.hypot(*weights) or 1.0
-        weights = [weight / length for weight in weights]
-        found = self._candidates(terms, weights)
-        micros, squares = self.micros, self.squares
-        best, nearest = 0.0, -1  # the square of a cosine
-        for micro, value in found.items():
-            cosine = value * value / squares[micro]
-            if cosine > best:
-                best, nearest = cosine, micro
-        if best >= self.similarity * self.similarity:
-            self._join(nearest, terms, weights, now, at)
-            return Landing(micro=nearest, new=False, nearest=-1, cosine=0.0, removed=removed)
-        if len(micros) >= self.limit:
+        self.mass += now
+        places = self.places
+        if len(places) >= self.limit:
             removed += self._make_room()
-        founded = self.next_id
+        free_slots = self.free_slots
+        slot = free_slots[-1] if free_slots else len(places)
+        found = list(map(self.numbers.get, terms))
+        numbers = self._numbered(terms) if None in found else found
+        self._spare -= len(terms)
+        if self._spare < 0 or slot >= self._rows:
+            self._make_places(slot, len(terms))
+        slot, beside = micro_search.place(
+            self.table,
+            np.array(numbers, dtype=np.int64),
+            now,
+            at,
+            self.mass,
+            self.similarity,
+            slot,
+            self.next_id,
+            self.chance,
+            self._limits,
+        )
+        if beside == -2:
+            return Landing(
+                micro=int(self.table.counts[slot, ID]), new=False, nearest=-1, removed=removed
+            )
+        if free_slots:
+            free_slots.pop()
+        micro = self.next_id
         self.next_id += 1
-        micros[founded] = MicroCluster()
-        self._join(founded, terms, weights, now, at)
-        return Landing(
-            micro=founded, new=True, nearest=nearest, cosine=math.sqrt(best), removed=removed
-        )
+        places[micro] = slot
+        nearest = -1 if beside < 0 else int(self.table.counts[beside, ID])
+        return Landing(micro=micro, new=True, nearest=nearest, removed=removed)
 
-    def _candidates(self, terms: list[str], weights: list[float]) -> dict[int, float]:
-        """Return micro-clusters that share terms, with products of the text and their sums.
-
-        Rare terms come first. What the others weigh together bounds the cosine to a
-        micro-cluster that holds none of the first; once that is too little, the common terms'
-        long lists are only asked for the micro-clusters found already.
-        """
-        index = self.index
-        found: dict[int, float] = {}
-        get = found.get
-        least = 1.0 - self.similarity * self.similarity
-        done, open_ = 0.0, True
-        for weight, term in sorted(zip(weights, terms, strict=True), reverse=True):
-            if open_ and done > least:
-                open_ = False
-                found = self._plausible(found, math.sqrt(max(0.0, 1.0 - done)))
-            postings = index.get(term)
-            if postings:
-                if open_:
-                    for micro, value in postings.items():
-                        found[micro] = get(micro, 0.0) + weight * value
-                elif len(found) < len(postings):
-                    at = postings.get
-                    for micro in found:
-                        value = at(micro, 0.0)
-                        if value:
-                            found[micro] += weight * value
+    def _numbered(self, terms: list[str]) -> list[int]:
+        """Return the numbers of terms, new ones for new terms."""
+        numbers, names, free = self.numbers, self.names, self.free_numbers
+        for term in terms:
+            if term not in numbers:
+                if free:
+                    number = free.pop()
+                    names[number] = term
                 else:
-                    for micro, value in postings.items():
-                        if micro in found:
-                            found[micro] += weight * value
-            done += weight * weight
-        return found
+                    number = len(names)
+                    names.append(term)
+                numbers[term] = number
+        if len(names) > len(self.table.frequency):
+            self.table = with_room(self.table, terms=len(names))
+        return [numbers[term] for term in terms]
 
-    def _plausible(self, found: dict[int, float], rest: float) -> dict[int, float]:
-        """Return those whose cosine can still reach the similarity, or half of it by now."""
-        squares = self.squares
-        least = max(self.similarity - rest, 0.5 * self.similarity)
-        least *= least
-        return {
-            micro: value
-            for micro, value in found.items()
-            if value * value >= least * squares[micro]
-        }
-
-    def _join(
-        self, micro_id: int, terms: list[str], weights: list[float], now: float, at: float
-    ) -> None:
-        micro = self.micros[micro_id]
-        micro.mass += now
-        micro.own += now * now
-        micro.texts += 1
-        micro.seen = max(micro.seen, at)
-        held, index, most = micro.terms, self.index, 2 * self.postings
-        square = micro.square
-        for term, weight in zip(terms, weights, strict=True):
-            held[term] = held.get(term, 0.0) + now
-            added = weight * now
-            postings = index.get(term)
-            if postings is None:
-                index[term] = {micro_id: added}
-                square += added * added
-                continue
-            before = postings.get(micro_id, 0.0)
-            postings[micro_id] = before + added
-            square += added * (added + 2.0 * before)
-            if len(postings) > most:
-                self._keep_champions(term)
-        micro.square = self.squares[micro_id] = square
-        if len(held) > 2 * self.terms:
-            self._keep_terms(micro_id)
-
-    def _keep_champions(self, term: str) -> None:
-        postings = self.index[term]
-        squares = self.squares
-        kept = heapq.nlargest(
-            self.postings,
-            (
-                (value * value / (squares.get(micro) or 1.0), micro)
-                for micro, value in postings.items()
-            ),
+    def _make_places(self, slot: int, terms: int) -> None:
+        """Make room in the table for the next texts, and say how far it will do."""
+        terms += _AHEAD
+        pool = int(self.table.heads[END]) + terms * self._block
+        self.table = with_room(
+            self.table, slots=slot + 1, pool=pool, cells=int(self.table.used[0]) + terms
         )
-        self.index[term] = {micro: postings[micro] for _, micro in sorted(kept, key=_second)}
+        self._spare, self._rows = terms, len(self.table.counts)
 
-    def _keep_terms(self, micro_id: int) -> None:
-        micro = self.micros[micro_id]
-        kept = heapq.nlargest(self.terms, micro.terms.items(), key=lambda item: (item[1], item[0]))
-        names = {term for term, _ in kept}
-        for term in micro.terms:
-            if term not in names:
-                self._unlink(micro_id, term)
-        micro.terms = dict(kept)
-
-    def _unlink(self, micro_id: int, term: str) -> None:
-        postings = self.index.get(term)
-        if postings is not None:
-            postings.pop(micro_id, None)
-            if not postings:
-                del self.index[term]
+    def places_for(self, postings: Ints) -> int:
+        """Return places of the pool that do for terms with so many postings."""
+        return int(np.maximum(2 * postings, LEAST_BLOCK).sum()) + self._block
 
     @property
     def needs_grouping(self) -> bool:
         """Whether there is no room, and too few have been grouped to make some."""
-        return len(self.micros) >= self.limit and self.settled_left < self._tenth
+        return len(self.places) >= self.limit and self.settled_left < self._tenth
 
-    def settle(self) -> None:
-        """All micro-clusters of now have been grouped."""
-        self.settled, self.settled_left = self.next_id, len(self.micros)
+    def settle(self, labels: list[int]) -> None:
+        """All micro-clusters of now have been grouped.
+
+        Parameters
+        ----------
+        labels : list of int
+            Their groups 0, 1, …, in the order of the ids.
+        """
+        self.settled, self.settled_left = self.next_id, len(self.places)
+        self.table.counts[self.slots(), CELL] = labels
+        count = max(labels, default=-1) + 1
+        self.table = with_room(self.table, cells=count)
+        self._spare = 0
+        micro_search.measure_cells(self.table, len(self.names), count)
+
+    def slots(self) -> Ints:
+        """Return the slots in use, in the order of the ids."""
+        return np.fromiter(self.places.values(), dtype=np.int64, count=len(self.places))
+
+    def held(self, slots: Ints) -> tuple[Ints, Small, Floats]:
+        """Return what micro-clusters hold, one after the other.
+
+        Returns
+        -------
+        tuple of ndarray
+            Where each begins, and at last the end; numbers of terms; weights of the texts that
+            hold them.
+        """
+        counts = self.table.counts[slots, HELD]
+        inside = np.arange(self.table.held.shape[1]) < counts[:, None]
+        terms, weights = self.table.held[slots][inside], self.table.weights[slots][inside]
+        return np.r_[0, np.cumsum(counts)], terms, weights
 
     @property
     def _tenth(self) -> int:
@@ -232,43 +244,56 @@ class MicroClusters:
 
     def _make_room(self) -> tuple[int, ...]:
         """Remove the lightest, a tenth of all; not those that no grouping has seen."""
-        grouped = takewhile(lambda item: item[0] < self.settled, self.micros.items())
-        lightest = heapq.nsmallest(self._tenth, grouped, key=lambda item: (item[1].mass, item[0]))
-        return self._remove([micro_id for micro_id, _ in lightest])
+        slots = self.slots()
+        grouped = slots[self.table.counts[slots, ID] < self.settled]
+        order = np.argsort(self.table.figures[grouped, MASS], kind="stable")
+        return self._remove(grouped[order[: self._tenth]])
 
     def forget(self, now: float) -> tuple[int, ...]:
         """Remove what has faded by now, and return its ids."""
         least = _FADED * 2.0 ** min(_LONGEST, (now - self.origin) / self.half_life)
-        return self._remove([m for m, one in self.micros.items() if one.mass < least])
+        return self._remove_below(least)
 
-    def _remove(self, micros: list[int]) -> tuple[int, ...]:
-        for micro_id in micros:
-            del self.squares[micro_id]
-            self.settled_left -= micro_id < self.settled
-            for term in self.micros.pop(micro_id).terms:
-                self._unlink(micro_id, term)
+    def _remove_below(self, mass: float) -> tuple[int, ...]:
+        slots = self.slots()
+        return self._remove(slots[self.table.figures[slots, MASS] < mass])
+
+    def _remove(self, slots: Ints) -> tuple[int, ...]:
+        table = self.table
+        removed: list[int] = table.counts[slots, ID].tolist()
+        if removed:
+            micro_index.remove(table, slots)
+            for micro in removed:
+                del self.places[micro]
+                self.settled_left -= micro < self.settled
+            self.free_slots += slots.tolist()
         self._forget_terms()
-        return tuple(micros)
+        return tuple(removed)
 
     def _forget_terms(self) -> None:
-        """Drop the frequency of terms that no micro-cluster holds."""
-        self.frequency = {t: f for t, f in self.frequency.items() if t in self.index}
+        """Give up the numbers of terms that no micro-cluster holds."""
+        count = len(self.names)
+        unheld = self.table.blocks[:count, HOLDERS] == 0
+        lost = np.flatnonzero(unheld & (self.table.frequency[:count] > 0.0))
+        micro_index.forget_terms(self.table, lost)
+        for number in lost.tolist():
+            del self.numbers[self.names[number]]
+            self.names[number] = ""
+            self.free_numbers.append(number)
 
     def _rescale(self, at: float) -> tuple[int, ...]:
         """Make `at` the time at which a text weighs 1; forget what has faded by then."""
         factor = 2.0 ** -min(1_000.0, (at - self.origin) / self.half_life)
-        removed = self._remove([m for m, one in self.micros.items() if one.mass * factor < _FADED])
+        removed = self._remove_below(_FADED / factor)
+        table = self.table
         self.origin = at
         self.mass *= factor
-        for micro in self.micros.values():
-            micro.mass *= factor
-            micro.square *= factor * factor
-            micro.own *= factor * factor
-            micro.terms = {term: weight * factor for term, weight in micro.terms.items()}
-        self.squares = {micro: one.square for micro, one in self.micros.items()}
-        self.frequency = {
-            term: value * factor for term, value in self.frequency.items() if value * factor
-        }
-        for term, postings in self.index.items():
-            self.index[term] = {micro: value * factor for micro, value in postings.items()}
+        table.figures[:, [MASS]] *= factor
+        table.figures[:, [SQUARE, OWN]] *= factor * factor
+        table.weights[:] *= factor
+        table.values[:] *= factor
+        known = table.frequency > 0.0
+        table.frequency[known] = np.maximum(table.frequency[known] * factor, _LEAST_FREQUENCY)
+        table.cells[:] *= factor * factor
+        table.whole[:] *= factor * factor
         return removed

@@ -18,13 +18,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
 
 from closedloop.core.errors import InputError
 from closedloop.defence.communities import Graph, communities
 from closedloop.defence.lineage import Change, Lineage
 from closedloop.defence.meaning import TermMeaning
 from closedloop.defence.micro_clusters import MicroClusters
+from closedloop.defence.micro_table import MASS, SEEN, TEXTS, Ints
 from closedloop.defence.neighbours import Linking, neighbour_graph
 from closedloop.defence.terms import stream_terms
 
@@ -41,10 +46,10 @@ class StreamSettings:
 
     # Time after which a text weighs half; in the unit of `at`, texts where no time is given.
     half_life: float = 50_000.0
-    # Most micro-clusters in memory, some 20 kB each with the index.
+    # Most micro-clusters in memory, some 5 kB each with the index.
     micro_clusters: int = 10_000
     # Cosine from which a text joins a micro-cluster.
-    similarity: float = 0.5
+    similarity: float = 0.7
     # Nearest micro-clusters that each is linked to.
     neighbours: int = 25
     # Higher for more and smaller clusters.
@@ -127,6 +132,8 @@ class StreamClusters:
             limit=settings.micro_clusters,
             postings=settings.postings,
             terms=settings.terms,
+            # A grouping can part what was put together, so half of what it asks is enough.
+            chance=0.5 * settings.resolution,
         )
         self._linking = Linking(
             neighbours=settings.neighbours, postings=_LINK_POSTINGS, meaning=settings.meaning
@@ -162,11 +169,11 @@ class StreamClusters:
         if landing.removed:
             lineage.depart(landing.removed)
         if landing.new:
-            near = landing.cosine >= 0.5 * self.settings.similarity
-            beside = landing.nearest if near and landing.nearest in lineage.homes else None
-            lineage.place(landing.micro, beside)
+            lineage.place(landing.micro, None if landing.nearest < 0 else landing.nearest)
         self.waited += 1
-        if self.waited >= self._interval():
+        if self.waited >= _LEAST_INTERVAL and self.waited >= self.settings.patience * len(
+            self.micros
+        ):
             self.refresh()
         return Placement(micro=landing.micro, cluster=lineage.homes[landing.micro])
 
@@ -184,24 +191,19 @@ class StreamClusters:
         """
         self.waited = 0
         self.lineage.depart(self.micros.forget(self.now))
-        ids = list(self.micros.micros)
+        ids = list(self.micros.places)
         labels = communities(self._graph(), resolution=self.settings.resolution)
         groups: list[list[int]] = [[] for _ in range(max(labels, default=-1) + 1)]
         for micro, label in zip(ids, labels, strict=True):
             groups[label].append(micro)
-        self.micros.settle()
-        mass = {micro: one.mass for micro, one in self.micros.micros.items()}
+        self.micros.settle(labels)
+        slots = self.micros.slots()
+        mass = dict(zip(ids, self.micros.table.figures[slots, MASS].tolist(), strict=True))
         return self.lineage.regroup(groups, mass)
 
     def _graph(self) -> Graph:
-        return neighbour_graph(
-            list(self.micros.micros.values()),
-            self.micros.frequency,
-            self.micros.mass,
-            1.0 / self._per_text(),
-            self._linking,
-            self._meaning,
-        )
+        unit = 1.0 / self._per_text()
+        return neighbour_graph(self.micros, unit, self._linking, self._meaning)
 
     def cluster_of(self, placement: Placement) -> int:
         """Return the cluster that a text of the past belongs to today."""
@@ -210,35 +212,50 @@ class StreamClusters:
 
     def clusters(self, *, terms: int = 8) -> list[Cluster]:
         """Return the clusters as of now, the heaviest first."""
+        homes = self.lineage.homes
         members: dict[int, list[int]] = {}
-        for micro in self.micros.micros:
-            members.setdefault(self.lineage.homes[micro], []).append(micro)
-        found = [self._described(name, micros, terms) for name, micros in members.items()]
+        for micro in self.micros.places:
+            members.setdefault(homes[micro], []).append(micro)
+        rows = {name: row for row, name in enumerate(members)}
+        slots = self.micros.slots()
+        labels = np.array([rows[homes[micro]] for micro in self.micros.places], dtype=np.int64)
+        table, count = self.micros.table, len(members)
+        weights = np.bincount(labels, table.figures[slots, MASS], count) * self._per_text()
+        texts, seen = np.zeros(count, dtype=np.int64), np.full(count, -np.inf)
+        np.add.at(texts, labels, table.counts[slots, TEXTS])
+        np.maximum.at(seen, labels, table.figures[slots, SEEN])
+        leading = self._leading(slots, labels, count, terms)
+        found = [
+            Cluster(
+                id=name,
+                weight=float(weights[row]),
+                texts=int(texts[row]),
+                seen=float(seen[row]),
+                terms=leading[row],
+                micros=tuple(members[name]),
+            )
+            for name, row in rows.items()
+        ]
         return sorted(found, key=lambda cluster: (-cluster.weight, cluster.id))
 
-    def _described(self, name: int, micros: list[int], count: int) -> Cluster:
-        held = [self.micros.micros[micro] for micro in micros]
-        weights: dict[str, float] = {}
-        for one in held:
-            for term, weight in one.terms.items():
-                weights[term] = weights.get(term, 0.0) + weight
-        frequency, mass = self.micros.frequency, self.micros.mass
-        ranked = sorted(
-            weights,
-            key=lambda t: (-weights[t] * math.log(1.0 + mass / frequency.get(t, mass)), t),
-        )
-        return Cluster(
-            id=name,
-            weight=sum(one.mass for one in held) * self._per_text(),
-            texts=sum(one.texts for one in held),
-            seen=max(one.seen for one in held),
-            terms=tuple(ranked[:count]),
-            micros=tuple(micros),
-        )
+    def _leading(self, slots: Ints, labels: Ints, count: int, most: int) -> list[tuple[str, ...]]:
+        """Return each group's heaviest terms, those that are rare elsewhere first."""
+        micros = self.micros
+        ends, terms, weights = micros.held(slots)
+        rows = np.repeat(labels, np.diff(ends))
+        sums = sp.csr_matrix((weights, (rows, terms)), shape=(count, len(micros.names)))
+        sums.data *= np.log1p(micros.mass / micros.table.frequency[sums.indices])
+        found: list[tuple[str, ...]] = []
+        for begin, end in pairwise(sums.indptr.tolist()):
+            scores, numbers = sums.data[begin:end], sums.indices[begin:end]
+            if len(scores) > most:
+                strong = scores >= np.partition(scores, -most)[-most]
+                scores, numbers = scores[strong], numbers[strong]
+            named = [micros.names[number] for number in numbers.tolist()]
+            ranked = sorted(zip((-scores).tolist(), named, strict=True))
+            found.append(tuple(name for _, name in ranked[:most]))
+        return found
 
     def _per_text(self) -> float:
         """Texts of now in a unit of weight."""
         return 2.0 ** ((self.micros.origin - self.now) / self.settings.half_life)
-
-    def _interval(self) -> float:
-        return max(_LEAST_INTERVAL, self.settings.patience * len(self.micros.micros))

@@ -17,17 +17,18 @@ import re
 from closedloop.samples.normal_form import normalise
 from closedloop.samples.terms import HAN
 
+MOST_TERMS = 64  # of a text; what comes later in a long text is left out
 _RUN = re.compile(rf"[{HAN}]+|[^\W{HAN}]+")
 _HAN_FIRST = re.compile(rf"[{HAN}]")
 
 
-def stream_terms(text: str, *, limit: int = 64) -> list[str]:
+def stream_terms(text: str, *, limit: int = MOST_TERMS) -> list[str]:
     """Return the different terms of a text in the order of their first place.
 
     Parameters
     ----------
     limit : int
-        Most terms of a text; what comes later in a long text is left out.
+        Most terms.
 
     Examples
     --------

@@ -1,4 +1,5 @@
-from itertools import islice, repeat
+from collections import Counter
+from itertools import islice, repeat, takewhile
 
 import pytest
 from hypothesis import given, settings
@@ -7,7 +8,8 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from closedloop.core.errors import InputError
 from closedloop.data.simulate.dialogues import simulate_turns
-from closedloop.data.simulate.scenario import Scenario
+from closedloop.data.simulate.scenario import Burst, Scenario
+from closedloop.defence.micro_table import FILLED
 from closedloop.defence.stream_clusters import StreamClusters, StreamSettings
 
 
@@ -37,11 +39,15 @@ def test_memory_stays_within_the_setting():
     )
     for turn in simulate_turns(Scenario(seed=3, turns=3_000)):
         stream.add(turn.text)
-        assert len(stream.micros.micros) <= 100
+        assert len(stream.micros) <= 100
     micros = stream.micros
     assert max(len(one.terms) for one in micros.micros.values()) <= 32
-    assert max(len(postings) for postings in micros.index.values()) <= 16
-    assert set(micros.index) <= {t for one in micros.micros.values() for t in one.terms}
+    assert set(micros.frequency) == {t for one in micros.micros.values() for t in one.terms}
+    assert len(micros.names) < 3_000  # numbers of terms are used again
+    table = micros.table
+    assert table.blocks[:, FILLED].max() <= 16
+    assert len(table.counts) <= 256
+    assert len(table.slots) <= 65_536
     assert set(stream.lineage.homes) == set(micros.micros)
     assert len(stream.lineage.departed) <= 200
     assert len(stream.lineage.successors) <= 200
@@ -116,6 +122,49 @@ def test_a_cluster_keeps_its_name_while_its_texts_go_on(topic_stream):
     after = {cluster.id for cluster in stream.clusters()}
     assert {stream.lineage.resolve(name) for name in before} <= after
     assert len(before & after) >= 0.8 * len(before) > 4
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("issue", ["depot_flood", "lottery_prize_missing"])
+def test_a_burst_of_a_new_issue_is_a_few_clusters_as_its_texts_arrive(issue, language):
+    burst = Burst(issue=issue, start_s=8, duration_s=12, share=0.02)
+    traffic = Scenario(
+        seed=1, turns=30_000, rate_per_s=1_000, languages=(language,), bursts=(burst,)
+    )
+    stream = StreamClusters()
+    told: list[int] = []
+    others: Counter[int] = Counter()
+    start = traffic.start.timestamp()
+    for turn in takewhile(lambda turn: turn.ts.timestamp() - start < 20, simulate_turns(traffic)):
+        at = turn.ts.timestamp() - start
+        cluster = stream.add(turn.text, at).cluster
+        if turn.intent == issue and turn.turn == 0:
+            told.append(cluster)
+        elif at >= burst.start_s:
+            others[cluster] += 1
+    assert 50 < len(told) < 300
+    (main, most), *_ = ranked = Counter(told).most_common(3)
+    assert sum(texts for _, texts in ranked) > 0.75 * len(told)
+    assert others[main] < most
+    assert main in told[:10]
+
+
+def test_a_new_text_goes_to_the_cluster_whose_sum_it_resembles_most():
+    stream = StreamClusters(StreamSettings(meaning=0.0, resolution=1.0))
+    coupon = [stream.add(f"coupon {part} rejected") for part in ("code", "voucher", "discount")]
+    parcel = [stream.add(f"parcel {part} delayed") for part in ("courier", "depot", "delivery")]
+    assert len({one.cluster for one in coupon}) == len({one.cluster for one in parcel}) == 1
+    # It shares a word with each coupon text, and one with a parcel text.
+    near = stream.add("code voucher discount depot")
+    assert near.micro not in {one.micro for one in coupon + parcel}
+    assert near.cluster == coupon[0].cluster != parcel[0].cluster
+
+
+def test_where_all_texts_share_words_new_topics_still_found_clusters(topic_stream):
+    stream = StreamClusters()
+    texts, _ = topic_stream(400)
+    placed = stream.add_all(f"please help me with my order {text}" for text in texts)
+    assert len({one.cluster for one in placed}) > 5
 
 
 @pytest.mark.parametrize("text", ["", "   ", "？！", "😀"])
