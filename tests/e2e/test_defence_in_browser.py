@@ -309,6 +309,8 @@ def test_a_rule_is_tried_on_the_last_hour_before_it_is_added(
     assert rules.all() == []
     condition(page).fill("零点 AND 券")
     page.get_by_role("radio", name="Take for an intent").click()
+    expect(page.get_by_role("combobox", name="Intent")).to_be_visible()
+    settled(page)
     page.get_by_role("combobox", name="Intent").click()
     page.get_by_role("option", name="coupon_invalid").click()
     page.get_by_text("Dry run", exact=True).click()
@@ -318,6 +320,17 @@ def test_a_rule_is_tried_on_the_last_hour_before_it_is_added(
     [rule] = rules.all()
     assert (rule.condition, rule.act, rule.value) == ("零点 AND 券", Act.INTENT, "coupon_invalid")
     assert rule.dry_run
+
+
+def test_a_suggestion_is_taken_by_a_click(visit: Visit, issues: list[Issue]) -> None:
+    page = defence(visit)
+    suggested = page.locator(".st-key-defence_suggestions").get_by_role("button").first
+    condition(page).fill("something else")
+    condition(page).press("Control+Enter")
+    settled(page)
+    suggested.click()
+    expect(condition(page)).to_have_value(re.compile("零点"))
+    expect(suggested).to_contain_text(condition(page).input_value())
 
 
 def test_what_is_still_being_typed_counts_when_the_rule_is_added(

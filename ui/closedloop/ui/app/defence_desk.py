@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import streamlit as st
 
@@ -38,12 +39,23 @@ class Desk:
     # Where an own act moved an issue from a revision: (issue, revision before) → after.
     own: dict[tuple[int, int], int] = field(default_factory=dict)
     # What was written into forms, by issue and field: widgets that go forget it.
-    drafts: dict[tuple[int, str], object] = field(default_factory=dict)
+    drafts: dict[tuple[int, str], Any] = field(default_factory=dict)
+    # How often a form was filled anew by issue; its widgets are new ones then.
+    fillings: dict[int, int] = field(default_factory=dict)
 
     def choose(self, issue_id: int | None) -> None:
         """Look at another issue."""
         if issue_id != self.chosen:
             self.chosen, self.shown, self.stale = issue_id, None, True
+
+    def fill(self, issue_id: int, name: str, value: object) -> None:
+        """Write something into a form in a person's stead."""
+        self.drafts[issue_id, name] = value
+        self.fillings[issue_id] = self.fillings.get(issue_id, 0) + 1
+
+    def form_key(self, issue_id: int, name: str) -> str:
+        """Return the key of a form's widget."""
+        return f"defence_{name}_{issue_id}_{self.fillings.get(issue_id, 0)}"
 
     def tell(self, notice: Notice) -> None:
         """Show what came of an act."""
@@ -65,11 +77,3 @@ def desk() -> Desk:
     """Return this session's desk."""
     kept: Desk = st.session_state.setdefault(_DESK, Desk())
     return kept
-
-
-def preset(here: Desk, issue_id: int, name: str, value: object) -> str:
-    """Return the key of a form's widget, with its draft or ``value`` set where it is new."""
-    key = f"defence_{name}_{issue_id}"
-    if key not in st.session_state:
-        st.session_state[key] = here.drafts.get((issue_id, name), value)
-    return key

@@ -13,7 +13,7 @@ from closedloop.defence.issues.issue import Issue
 from closedloop.defence.rules.preview import Preview
 from closedloop.defence.rules.suggestion import Suggestion
 from closedloop.ui.app.defence_acts import IssueActs, does
-from closedloop.ui.app.defence_desk import Desk, Notice, preset
+from closedloop.ui.app.defence_desk import Desk, Notice
 from closedloop.ui.app.defence_rule_draft import (
     ACTS,
     EVERY_TENANT,
@@ -53,11 +53,14 @@ def rule_form(
     with st.spinner("Looking for words that tell it from the rest …"):
         found = suggested(folder, issue)
     first = first_form(issue, found[0].condition if found else " ".join(issue.sighting.terms[:2]))
-    _show_suggestions(here, issue, found)
-    keys = {name: preset(here, issue.id, name, getattr(first, name)) for name in _FIELDS}
-    form = _show_fields(issue, keys, intents, dry_run=bool(st.session_state[keys["dry_run"]]))
-    for name in _FIELDS:
-        here.drafts[issue.id, name] = getattr(form, name)
+    keys = {name: here.form_key(issue.id, name) for name in _FIELDS}
+    _show_suggestions(here, issue, found, keys)
+    # What a widget shows at first is given as its default: a value that is set from here is lost
+    # where the next act of a person ends this run before the browser has heard of it.
+    draft = {
+        name: here.drafts.setdefault((issue.id, name), getattr(first, name)) for name in _FIELDS
+    }
+    fields = _show_fields(issue, keys, draft, intents)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
             "Add rule",
@@ -68,8 +71,16 @@ def rule_form(
             args=(acts, issue, keys),
             help="Shift R",
         )
-        st.toggle("Dry run", key=keys["dry_run"], help="Only counted: nobody sees it.")
+        dry_run = st.toggle(
+            "Dry run",
+            value=draft["dry_run"],
+            key=keys["dry_run"],
+            help="Only counted: nobody sees it.",
+        )
+        form = RuleForm(**fields, dry_run=dry_run)
         st.caption(literal(_in_words(form)), width="stretch")
+    for name in _FIELDS:
+        here.drafts[issue.id, name] = getattr(form, name)
     _show_preview(issue, form, folder)
     _show_added(acts, issue, added)
 
@@ -92,7 +103,9 @@ def _show_added(acts: IssueActs, issue: Issue, added: Sequence[str]) -> None:
             )
 
 
-def _show_suggestions(here: Desk, issue: Issue, found: list[Suggestion]) -> None:
+def _show_suggestions(
+    here: Desk, issue: Issue, found: list[Suggestion], keys: Mapping[str, str]
+) -> None:
     if not found:
         st.caption("No few words tell these texts from the rest; write the condition yourself.")
         return
@@ -105,81 +118,95 @@ def _show_suggestions(here: Desk, issue: Issue, found: list[Suggestion]) -> None
                 type="tertiary",
                 help=f"{one.precision:.0%} of what it matches is of this issue.",
                 on_click=_take,
-                args=(here, issue.id, one.condition),
+                args=(here, issue.id, keys, one.condition),
             )
 
 
-def _take(here: Desk, issue_id: int, condition: str) -> None:
-    here.drafts[issue_id, "condition"] = condition
-    st.session_state[f"defence_condition_{issue_id}"] = condition
+def _take(here: Desk, issue_id: int, keys: Mapping[str, str], condition: str) -> None:
+    # What was typed elsewhere in the form may come with this very click.
+    for name, value in _shown(here, issue_id, keys).items():
+        here.drafts[issue_id, name] = value
+    here.fill(issue_id, "condition", condition)
+
+
+def _shown(here: Desk, issue_id: int, keys: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the widgets show now; for those that are not there, what they last did."""
+    shown = {name: st.session_state.get(key) for name, key in keys.items()}
+    said: dict[str, Any] = {
+        name: here.drafts.get((issue_id, name)) if value is None else value
+        for name, value in shown.items()
+    }
+    return {**said, "channels": tuple(said["channels"] or ())}
 
 
 def _show_fields(
-    issue: Issue, keys: Mapping[str, str], intents: Sequence[str], *, dry_run: bool
-) -> RuleForm:
-    condition = st.text_area(
+    issue: Issue, keys: Mapping[str, str], draft: Mapping[str, Any], intents: Sequence[str]
+) -> dict[str, Any]:
+    """Show all but the dry run, and return what the widgets say."""
+    said = dict(draft)
+    del said["dry_run"]
+    said["condition"] = st.text_area(
         "Where a text has",
+        value=draft["condition"],
         key=keys["condition"],
         height=68,
         max_chars=2_000,
         help='coupon AND (fails OR "not valid") NOT refund*',
     )
-    act = st.segmented_control("the assistant shall", list(ACTS), key=keys["act"], required=True)
-    answer, intent = _kept(keys["answer"], ""), _kept(keys["intent"], None)
-    if act == "Say":
-        answer = st.text_area(
+    said["act"] = st.segmented_control(
+        "the assistant shall", list(ACTS), default=draft["act"], key=keys["act"], required=True
+    )
+    if said["act"] == "Say":
+        said["answer"] = st.text_area(
             "Answer",
+            value=draft["answer"],
             key=keys["answer"],
             height=68,
             max_chars=2_000,
             label_visibility="collapsed",
             placeholder="What it says",
         )
-    elif act == "Take for an intent":
+    elif said["act"] == "Take for an intent":
+        intent = draft["intent"]
         options = list(dict.fromkeys([*intents, *([intent] if intent else [])]))
-        intent = st.selectbox(
+        said["intent"] = st.selectbox(
             "Intent",
             options,
-            index=None,
+            index=options.index(intent) if intent else None,
             key=keys["intent"],
             accept_new_options=True,
             label_visibility="collapsed",
             placeholder="Choose an intent, or type one",
         )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        lasts = st.selectbox("for", list(LASTS_H), key=keys["lasts"], width=140)
-        tenant = st.selectbox("of", [issue.tenant, EVERY_TENANT], key=keys["tenant"], width=130)
-        seen = sorted(name for name in issue.sighting.channels if name)
-        channels = st.multiselect(
+        lasts, tenants = list(LASTS_H), [issue.tenant, EVERY_TENANT]
+        said["lasts"] = st.selectbox(
+            "for", lasts, index=lasts.index(draft["lasts"]), key=keys["lasts"], width=140
+        )
+        said["tenant"] = st.selectbox(
+            "of", tenants, index=tenants.index(draft["tenant"]), key=keys["tenant"], width=130
+        )
+        seen = {name for name in issue.sighting.channels if name}
+        chosen = st.multiselect(
             "on",
-            sorted({*seen, *_kept(keys["channels"], ())}),
+            sorted(seen | set(draft["channels"])),
+            default=list(draft["channels"]),
             key=keys["channels"],
             placeholder="every channel",
             width=165,
         )
-        name = st.text_input("called", key=keys["name"], max_chars=120, width=150)
-    return RuleForm(
-        name=name or "",
-        condition=condition or "",
-        act=act or "",
-        answer=answer or "",
-        intent=intent,
-        lasts=lasts,
-        tenant=tenant,
-        channels=tuple(channels),
-        dry_run=dry_run,
-    )
-
-
-def _kept(key: str, otherwise: Any) -> Any:
-    return st.session_state.get(key, otherwise)
+        said["channels"] = tuple(chosen)
+        said["name"] = st.text_input(
+            "called", value=draft["name"], key=keys["name"], max_chars=120, width=150
+        )
+    return said
 
 
 def _add(acts: IssueActs, issue: Issue, keys: Mapping[str, str]) -> None:
     # All is read before anything is done: reading may end this, and half an act must not stay.
-    said: dict[str, Any] = {name: st.session_state.get(key) for name, key in keys.items()}
+    said = _shown(acts.desk, issue.id, keys)
     try:
-        form = RuleForm(**{**said, "channels": tuple(said["channels"] or ())})
+        form = RuleForm(**said)
         draft = form.draft(time.time())
     except ClosedLoopError as error:
         acts.desk.tell(Notice(said=str(error), problem=True))
