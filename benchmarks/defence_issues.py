@@ -3,10 +3,11 @@
     python benchmarks/defence_issues.py --json issues.json [--quick]
 
 Streams of a thousand texts a second, in which, after ten minutes of calm, new issues break out at
-2 % of the traffic each, go through the clusters and the watch in this process at event time. An issue is on the board when `IssueBook.publish` opened it; it is
-found where most of its texts are of the burst. Processing is taken into account as a queue with
-one server: a text is done when the one before is done and its own CPU time has passed, and the
-board is asked once a second of that clock.
+2 % of the traffic each, go through the clusters and the watch in this process at event time. An
+issue is on the board when `IssueBook.publish` opened it; it is found where most of its texts are
+of the burst. Processing is taken into account as a queue with one server: a text is done when the
+one before is done and its own CPU time has passed, and the board is asked once a second of that
+clock.
 
 Calm traffic of several rates tells the false alarms; an upper bound (95 %, Poisson) is given, for
 a few days without one show little.
