@@ -44,7 +44,7 @@ class Plan:
     # None for calm traffic; each issue is new once.
     issues: tuple[str, ...] = ()
     calm_s: float = 0.0
-    # Part of the dialogues of that time that come: less past makes it harder, and cheaper to run.
+    # Part of the dialogues of that time that come; less past is cheaper to run, and harder.
     calm_part: float = 1.0
     every_s: float = 15.0
     burst_s: float = 12.0
@@ -76,7 +76,7 @@ class Plan:
         )
 
 
-def burst_plan(seed: int, languages: tuple[str, ...], count: int) -> Plan:
+def burst_plan(seed: int, languages: tuple[str, ...], count: int, *, calm_s: float = 600.0) -> Plan:
     """Return a thousand texts a second, with new issues at 2 % of them each."""
     issues = tuple(burst_issues())[:count]
     return Plan(
@@ -84,9 +84,8 @@ def burst_plan(seed: int, languages: tuple[str, ...], count: int) -> Plan:
         languages=languages,
         rate_per_s=670.0,
         issues=issues,
-        calm_s=245.0,
-        calm_part=0.25,
-        seconds=245.0 + len(issues) * 12.0,
+        calm_s=calm_s,
+        seconds=calm_s + len(issues) * 12.0,
         every_s=12.0,
         burst_s=10.0,
     )
