@@ -123,9 +123,9 @@ def replica_urls():
     place = Path(os.environ["RAY_SERVE_HAPROXY_CONFIG_FILE_LOC"])
     pause = threading.Event()
     for _ in range(PATIENCE_S * 4):
-        found = set()
-        for config in place.parent.rglob(place.name):
-            found |= set(re.findall(r"^\s*server \S+ (\S+:30\d{3}) ", config.read_text(), re.M))
+        # Clusters that were here before have left theirs.
+        newest = max(place.parent.rglob(place.name), key=lambda config: config.stat().st_mtime_ns)
+        found = set(re.findall(r"^\s*server \S+ (\S+:30\d{3}) ", newest.read_text(), re.M))
         if len(found) == 2:
             return [f"http://{address}" for address in sorted(found)]
         pause.wait(0.25)

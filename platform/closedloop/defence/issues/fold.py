@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from closedloop.defence.issues.baseline import WINDOWS
 from closedloop.defence.issues.growth import Growth, Rise
+from closedloop.defence.issues.surprise import budgeted, looks_per_day
 from closedloop.defence.issues.tally import Tally
-from closedloop.defence.issues.term_growth import WordRise, checksum
+from closedloop.defence.issues.term_growth import RISING, WordRise, checksum
 from closedloop.defence.stream_clusters import StreamClusters
 
 Whole = npt.NDArray[np.int64]
@@ -47,6 +49,8 @@ class Swell:
     clusters: dict[int, float]
     whole: dict[int, float]
     words: dict[str, float] = field(default_factory=dict)
+    # The same as `margin`, by the word that rises most.
+    said: float = _NO_RISE
 
     @property
     def cluster(self) -> int:
@@ -63,11 +67,19 @@ def swells(
     clusters: Whole,
     stream: StreamClusters,
     rising: Callable[[float], Mapping[int, WordRise]],
+    *,
+    alarms: float,
 ) -> list[Swell]:
     """Return the issues of now, the most surprising first.
 
+    What rises by its clusters and by its words is judged by the weaker of the two: micro-clusters
+    that make room and come back move texts between clusters, and words know nothing of that. The
+    words that lead what rises by its clusters share the alarms that are allowed.
+
     Parameters
     ----------
+    alarms : float
+        False alarms a day that are allowed.
     rising : callable
         Returns the words that rise in a window of so many seconds (:class:`TermGrowth`).
     clusters : ndarray of int, shape (columns,)
@@ -84,19 +96,27 @@ def swells(
         parts.append((margin, name))
     parts.sort(key=lambda part: (-part[0], part[1]))
     words = _Words(tally, stream)
-    found: list[Swell] = []
+    grown: list[Swell] = []
     for margin, name in parts[:_MOST]:
         rises = [rise for rise, _ in inside[name]]
         whole = growth.clusters.get(name)
         best = max([*rises, *([whole] if whole else [])], key=lambda rise: rise.margin)
-        swell = _swell(
-            name, best, margin, [s for _, s in inside[name]], growth, tally, clusters, words
-        )
-        held = growth.seen[best.window_s]
-        excess = float((held.counts - held.expected)[swell.slots].sum())
-        swell.words = _leading(swell.words, rising(best.window_s), excess)
+        slots = [slot for _, slot in inside[name]]
+        swell = _swell(name, best, margin, slots, growth, tally, clusters, words)
+        swell.words = _held(swell.words)
+        grown.append(swell)
+    tests = sum(len(swell.words) for swell in grown)
+    found: list[Swell] = []
+    for swell in grown:
+        seen, window_s = growth.seen[swell.best.window_s], swell.best.window_s
+        looks = looks_per_day(window_s, seen.texts, seen.seconds)
+        least = max(RISING, budgeted(alarms, tests, looks, len(WINDOWS)))
+        excess = float((seen.counts - seen.expected)[swell.slots].sum())
+        _lead(swell, rising(window_s), excess, least)
         if swell.words:
             _join(found, swell)
+    for one in found:
+        one.margin = min(one.margin, one.said)
     return [one for one in found if one.margin > 0]
 
 
@@ -138,18 +158,27 @@ def _swell(
     )
 
 
-def _leading(
-    words: Mapping[str, float], rising: Mapping[int, WordRise], excess: float
-) -> dict[str, float]:
-    """Return the words of a swell that many of its texts hold, and that rise as much as it does."""
-    found: dict[str, float] = {}
+def _held(words: Mapping[str, float]) -> dict[str, float]:
+    """Return the words that many texts hold, and in what part of the texts."""
     whole = words.get(_ALL, 0.0)
-    for term, weight in words.items():
-        rise = rising.get(checksum(term)) if weight >= _LEADING * whole else None
-        if rise is not None and rise.excess >= _MATCH * excess * weight / whole:
-            found[term] = math.sqrt(weight / whole * rise.surprise)
-    found.pop(_ALL, None)
-    return found
+    return {
+        term: weight / whole
+        for term, weight in words.items()
+        if term != _ALL and weight >= _LEADING * whole
+    }
+
+
+def _lead(swell: Swell, rising: Mapping[int, WordRise], excess: float, least: float) -> None:
+    """Keep the words that rise as much as their swell does, and judge it by them, too."""
+    found: dict[str, float] = {}
+    best = _NO_RISE
+    for term, part in swell.words.items():
+        rise = rising.get(checksum(term))
+        if rise is not None and rise.excess >= _MATCH * excess * part:
+            found[term] = math.sqrt(part * rise.surprise)
+            best = max(best, rise.surprise)
+    swell.words = found
+    swell.said = best - least
 
 
 def _join(found: list[Swell], swell: Swell) -> None:
@@ -163,6 +192,7 @@ def _join(found: list[Swell], swell: Swell) -> None:
         found.append(swell)
         return
     best.margin += max(0.0, swell.best.surprise - _TOLL)
+    best.said = max(best.said, swell.said)
     best.slots += swell.slots
     for term, weight in swell.words.items():
         best.words[term] = max(weight, best.words.get(term, 0.0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from closedloop.defence.issues.evidence import CHANNEL, FEEDBACK, INTENT, MODEL, Evidence, Said
@@ -18,6 +18,7 @@ _ABOVE = 1.5  # times what is usual: slower minutes end a rise
 _SOME = 0.5  # texts a minute that are nothing
 _ALIKE = 0.6  # part of the terms that two texts share, from which they show the same
 _TERMS = 8
+_FEW = 4  # texts that describe nothing
 
 
 class Course(NamedTuple):
@@ -82,6 +83,7 @@ def portrait(
     stream: StreamClusters,
     micros: Sequence[int],
     fresh_share: float,
+    rising: Collection[str] = (),
 ) -> Portrait:
     """Describe what micro-clusters say.
 
@@ -92,8 +94,10 @@ def portrait(
     fresh_share : float
         Part of the issue's texts that are in micro-clusters without a past: how new it is where
         neither intents nor confidences are known.
+    rising : collection of str
+        Words that rise with the issue; texts without any of them lie beside it by chance.
     """
-    texts = evidence.texts(micros)
+    texts = _about(evidence.texts(micros), rising)
     counts = evidence.counts(micros)
     samples = _in_turns(texts)[:MOST_SAMPLES]
     terms = [stream_terms(said.text) for said in samples]
@@ -115,6 +119,13 @@ def portrait(
         typical=tuple(_typical(texts, leading)),
         samples=tuple(_shown(said) for said in samples),
     )
+
+
+def _about(texts: Sequence[Sequence[Said]], rising: Collection[str]) -> Sequence[Sequence[Said]]:
+    """Return the texts with a rising word; all of them where hardly any has one."""
+    words = set(rising)
+    held = [[said for said in each if words & set(stream_terms(said.text))] for each in texts]
+    return held if sum(map(len, held)) >= _FEW else texts
 
 
 def _in_turns(texts: Sequence[Sequence[Said]]) -> list[Said]:

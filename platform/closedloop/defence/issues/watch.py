@@ -150,7 +150,7 @@ class IssueWatch:
         words = cache(partial(self.terms.rising, now))
         found = [
             one
-            for one in swells(growth, self.tally, clusters, stream, words)
+            for one in swells(growth, self.tally, clusters, stream, words, alarms=alarms)
             if self._enough(one, growth, now)
         ]
         named = {one.cluster for one in found}
@@ -265,7 +265,9 @@ class IssueWatch:
         usual = float(expected.sum()) * per_min
         went = course(tally, swell.slots, now, usual)
         fresh = float(counts[seen.newborn[slots]].sum()) / max(1.0, float(counts.sum()))
-        about = portrait(self.evidence, self.known, stream, micros[:_DESCRIBED], fresh)
+        about = portrait(
+            self.evidence, self.known, stream, micros[:_DESCRIBED], fresh, rising=swell.words
+        )
         alarms = self.settings.alarms_per_day
         return Sighting(
             tenant=self.tenant,
