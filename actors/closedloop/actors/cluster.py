@@ -86,6 +86,7 @@ def prepare_ray(settings: Settings) -> None:
 
 def node_environment(settings: Settings) -> dict[str, str]:
     """Return what `ray start` of a lasting cluster must inherit beside what `prepare_ray` sets."""
+    _make_private(Path(_ingress_folder(settings)))
     return state_environment(settings.ray_state, f"closedloop-{_home_mark(settings)}")
 
 
@@ -96,7 +97,6 @@ def _ingress_environment(settings: Settings) -> dict[str, str]:
     places otherwise, which two clusters of one machine would share.
     """
     folder = _ingress_folder(settings)
-    _make_private(Path(folder))
     environment = {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
@@ -201,6 +201,10 @@ def _embedded(settings: Settings) -> Iterator[Cluster]:
         ending.callback(shutil.rmtree, folder, ignore_errors=True)
         ending.enter_context(lasting_state(settings.ray_state, Path(folder).name))
         prepare_ray(settings)
+        # What is set already stays, so that it may be the folder of a cluster before.
+        ingress = Path(os.environ["RAY_SERVE_HAPROXY_CONFIG_FILE_LOC"]).parent
+        _make_private(ingress)
+        ending.callback(shutil.rmtree, ingress, ignore_errors=True)
         os.environ["JDK_JAVA_OPTIONS"] += f" -Dray.logging.dir={folder}/java"
         try:
             ray.init(
@@ -227,7 +231,6 @@ def _embedded(settings: Settings) -> Iterator[Cluster]:
         )
         state = _state_file(settings)
         state.write_text(json.dumps(asdict(cluster) | {"pid": os.getpid()}))
-        ending.callback(shutil.rmtree, _ingress_folder(settings), ignore_errors=True)
         if settings.ray_state:
             ending.enter_context(kept_gcs())
         ending.callback(_leave)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from closedloop.actors.cluster import prepare_ray
+from closedloop.actors.cluster import node_environment, prepare_ray
 from closedloop.core.errors import Conflict
 from closedloop.core.settings import Settings
 
@@ -39,20 +39,21 @@ def test_haproxy_has_a_keeper_that_only_this_user_can_change(settings):
 def test_the_folder_of_the_admin_socket_is_closed_to_others(settings):
     prepare_ray(settings)
     folder = Path(os.environ["RAY_SERVE_HAPROXY_SOCKET_PATH"]).parent
+    assert not folder.exists()  # who only asks a cluster leaves none behind
+    node_environment(settings)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     folder.chmod(0o777)
-    prepare_ray(settings)
+    node_environment(settings)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_a_folder_that_somebody_else_put_there_is_refused(settings, tmp_path):
     prepare_ray(settings)
     folder = Path(os.environ["RAY_SERVE_HAPROXY_SERVER_STATE_BASE"])
-    shutil.rmtree(folder)
     folder.symlink_to(tmp_path)
     try:
         with pytest.raises(Conflict, match="belongs to another"):
-            prepare_ray(settings)
+            node_environment(settings)
     finally:
         folder.unlink()
 
