@@ -10,7 +10,7 @@ surprise what it has beyond a toll, which pays for having chosen it among its ne
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from closedloop.defence.issues.baseline import WINDOWS
 from closedloop.defence.issues.growth import Growth, Rise
 from closedloop.defence.issues.surprise import budgeted, looks_per_day
-from closedloop.defence.issues.tally import Tally
+from closedloop.defence.issues.tally import NOBODY, Tally
 from closedloop.defence.issues.term_growth import RISING, WordRise, checksum
 from closedloop.defence.stream_clusters import StreamClusters
 
@@ -29,10 +29,12 @@ _ALIKE = 0.25  # cosine of the rising words from which swells are one issue
 _LEADING = 0.25  # part of a swell's texts that hold a leading word
 _NEAR = 0.3  # cosine from which a micro-cluster belongs to what rises in its cluster
 _MATCH = 0.5  # part of a swell's excess that its words must show as well
+_OWN = 0.2  # part of a word's excess below which the word grows for another reason
 _ALL = ""  # stands for all texts among the words
 _TOLL = 1.5  # of surprise
 _GROWN = 1.5  # times what was expected
 _NO_RISE = -math.inf
+_WAYS = 2 * len(WINDOWS)  # kinds of tests by words
 
 
 @dataclass(kw_only=True, slots=True)
@@ -69,6 +71,7 @@ def swells(
     rising: Callable[[float], Mapping[int, WordRise]],
     *,
     alarms: float,
+    vocabulary: int,
 ) -> list[Swell]:
     """Return the issues of now, the most surprising first.
 
@@ -80,6 +83,8 @@ def swells(
     ----------
     alarms : float
         False alarms a day that are allowed.
+    vocabulary : int
+        Words that are counted.
     rising : callable
         Returns the words that rise in a window of so many seconds (:class:`TermGrowth`).
     clusters : ndarray of int, shape (columns,)
@@ -110,14 +115,75 @@ def swells(
     for swell in grown:
         seen, window_s = growth.seen[swell.best.window_s], swell.best.window_s
         looks = looks_per_day(window_s, seen.texts, seen.seconds)
-        least = max(RISING, budgeted(alarms, tests, looks, len(WINDOWS)))
+        least = max(RISING, budgeted(alarms, tests, looks, _WAYS))
         excess = float((seen.counts - seen.expected)[swell.slots].sum())
         _lead(swell, rising(window_s), excess, least)
         if swell.words:
             _join(found, swell)
+    for swell in _said(
+        growth, tally, clusters, words, rising, alarms=alarms, vocabulary=vocabulary
+    ):
+        _join(found, swell)
     for one in found:
         one.margin = min(one.margin, one.said)
     return [one for one in found if one.margin > 0]
+
+
+def _said(
+    growth: Growth,
+    tally: Tally,
+    clusters: Whole,
+    words: _Words,
+    rising: Callable[[float], Mapping[int, WordRise]],
+    *,
+    alarms: float,
+    vocabulary: int,
+) -> list[Swell]:
+    """Return what rises by a word alone, the most surprising first.
+
+    A new subject that was put into a large old cluster does not show there, nor where most
+    micro-clusters are new because room is made all the time.
+    """
+    found: list[Swell] = []
+    for window_s, seen in growth.seen.items():
+        if not seen.texts:
+            continue
+        looks = looks_per_day(window_s, seen.texts, seen.seconds)
+        least = budgeted(alarms, vocabulary, looks, _WAYS)
+        risen = {n: rise for n, rise in rising(window_s).items() if rise.surprise > least}
+        if not risen:
+            continue
+        here = np.flatnonzero(tally.live & (seen.counts > 0) & (clusters > NOBODY))
+        for term, slots in words.holding(here.tolist(), risen).items():
+            rise = risen[checksum(term)]
+            counts = seen.counts[slots]
+            texts = float(counts.sum())
+            best = Rise(
+                surprise=rise.surprise,
+                margin=rise.surprise - least,
+                counts=texts,
+                expected=max(0.0, texts - rise.excess),
+                seconds=seen.seconds,
+                window_s=window_s,
+            )
+            homes = clusters[slots]
+            names = np.unique(homes).tolist()
+            leading = {
+                other: math.sqrt(part * risen[checksum(other)].surprise)
+                for other, part in _held(words.of(slots)).items()
+                if checksum(other) in risen
+            }
+            swell = Swell(
+                best=best,
+                margin=best.margin,
+                said=best.margin,
+                slots=slots,
+                clusters={name: float(counts[homes == name].sum()) for name in names},
+                whole={name: float(seen.counts[clusters == name].sum()) for name in names},
+                words=leading or {term: math.sqrt(rise.surprise)},
+            )
+            found.append(swell)
+    return sorted(found, key=lambda swell: (-swell.margin, swell.cluster))[:_MOST]
 
 
 def _pooled(rises: list[Rise]) -> float:
@@ -174,7 +240,10 @@ def _lead(swell: Swell, rising: Mapping[int, WordRise], excess: float, least: fl
     best = _NO_RISE
     for term, part in swell.words.items():
         rise = rising.get(checksum(term))
-        if rise is not None and rise.excess >= _MATCH * excess * part:
+        # Enough of the word's growth for the swell, and enough of the swell for the word's growth:
+        # else another issue made the word grow.
+        mine = excess * part
+        if rise is not None and rise.excess >= _MATCH * mine and mine >= _OWN * rise.excess:
             found[term] = math.sqrt(part * rise.surprise)
             best = max(best, rise.surprise)
     swell.words = found
@@ -193,7 +262,8 @@ def _join(found: list[Swell], swell: Swell) -> None:
         return
     best.margin += max(0.0, swell.best.surprise - _TOLL)
     best.said = max(best.said, swell.said)
-    best.slots += swell.slots
+    held = set(best.slots)
+    best.slots += [slot for slot in swell.slots if slot not in held]
     for term, weight in swell.words.items():
         best.words[term] = max(weight, best.words.get(term, 0.0))
     best.clusters |= swell.clusters
@@ -215,6 +285,17 @@ class _Words:
                 found[_ALL] = found.get(_ALL, 0.0) + micro.mass
                 for term, weight in micro.terms.items():
                     found[term] = found.get(term, 0.0) + weight
+        return found
+
+    def holding(self, slots: Iterable[int], wanted: Container[int]) -> dict[str, list[int]]:
+        """Return for wanted words, by their checksum, the columns most of whose texts hold them."""
+        found: dict[str, list[int]] = {}
+        for slot in slots:
+            micro = self._micros.get(int(self._ids[slot]))
+            if micro is not None:
+                for term, weight in micro.terms.items():
+                    if weight >= 0.5 * micro.mass and checksum(term) in wanted:
+                        found.setdefault(term, []).append(slot)
         return found
 
 

@@ -150,7 +150,15 @@ class IssueWatch:
         words = cache(partial(self.terms.rising, now))
         found = [
             one
-            for one in swells(growth, self.tally, clusters, stream, words, alarms=alarms)
+            for one in swells(
+                growth,
+                self.tally,
+                clusters,
+                stream,
+                words,
+                alarms=alarms,
+                vocabulary=len(self.terms.tally.slots),
+            )
             if self._enough(one, growth, now)
         ]
         named = {one.cluster for one in found}
@@ -215,8 +223,12 @@ class IssueWatch:
         """
         cluster, lineage = swell.cluster, stream.lineage
         names = {c for c, texts in swell.clusters.items() if 2.0 * texts > swell.whole[c]}
-        homes = set(self.tally.homes[swell.slots].tolist())
-        homes |= set(swell.clusters) | {lineage.parents.get(cluster, cluster)}
+        # A subject that shares a few words with a known issue is not that issue.
+        mine = sum(swell.clusters.values())
+        homes = {c for c, texts in swell.clusters.items() if 2.0 * texts >= mine}
+        put, counts = np.unique(self.tally.homes[swell.slots], return_counts=True)
+        homes |= set(put[2 * counts >= len(swell.slots)].tolist())
+        homes.add(lineage.parents.get(cluster, cluster))
         names |= homes & set(known)
         names |= {name for name in known if lineage.resolve(name) == cluster}
         return tuple(sorted(names - named))
