@@ -34,6 +34,7 @@ may be told is up to who writes it: nothing is checked.
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,7 +56,7 @@ _Name = Annotated[str, Field(pattern=r"^[\w.-]{1,60}$")]
 _Seconds = Annotated[float, Field(gt=0, le=60)]
 
 
-class _Receiver(BaseModel):
+class _Receiver(BaseModel, ABC):
     # A misspelt name must not mean that nobody is told; and what was given may be a secret.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -65,8 +66,8 @@ class _Receiver(BaseModel):
     least_texts: int = Field(default=0, ge=0)
     texts: int = Field(default=3, ge=0, le=8)
 
-    def sink(self, place: _Place) -> Sink:
-        raise NotImplementedError
+    @abstractmethod
+    def sink(self, place: _Place) -> Sink: ...
 
 
 class _Webhook(_Receiver):

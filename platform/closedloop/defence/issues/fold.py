@@ -266,8 +266,10 @@ def _join(found: list[Swell], swell: Swell) -> None:
     best.slots += [slot for slot in swell.slots if slot not in held]
     for term, weight in swell.words.items():
         best.words[term] = max(weight, best.words.get(term, 0.0))
-    best.clusters |= swell.clusters
-    best.whole |= swell.whole
+    # The same texts may be seen by their cluster and by their words, in windows of their own.
+    for name, texts in swell.clusters.items():
+        best.clusters[name] = max(texts, best.clusters.get(name, 0.0))
+        best.whole[name] = max(swell.whole[name], best.whole.get(name, 0.0))
 
 
 class _Words:

@@ -70,6 +70,21 @@ def test_a_nightly_peak_that_is_known_is_no_issue(make_traffic):
     assert found == []
 
 
+def test_a_new_subject_within_a_large_old_one_is_an_issue_by_its_words(make_traffic):
+    traffic = make_traffic(seed=8)
+    usual = dict.fromkeys(("parcel", "refund", "invoice", "password", "battery"), 60.0)
+    usual["parcel"] = 300.0
+    traffic.flow(1800, usual)
+    assert traffic.rising() == []
+    for _ in range(20):
+        traffic.flow(1, usual)
+        for _ in range(2):
+            traffic.add("parcel", text=f"{traffic.said('parcel')} flooded")
+    (issue,) = traffic.rising()
+    assert "flooded" in issue.terms
+    assert all("flooded" in said.text for said in issue.samples)
+
+
 def test_two_subjects_that_break_out_together_are_two_issues(make_traffic):
     traffic = make_traffic(seed=4)
     usual = dict.fromkeys(("parcel", "refund", "invoice", "password", "battery"), 60.0)
