@@ -70,7 +70,7 @@ def test_a_nightly_peak_that_is_known_is_no_issue(make_traffic):
     assert found == []
 
 
-def test_a_new_subject_within_a_large_old_one_is_an_issue_by_its_words(make_traffic):
+def test_a_new_subject_within_a_large_old_one_is_an_issue(make_traffic):
     traffic = make_traffic(seed=8)
     usual = dict.fromkeys(("parcel", "refund", "invoice", "password", "battery"), 60.0)
     usual["parcel"] = 300.0
